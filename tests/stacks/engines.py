@@ -1,0 +1,202 @@
+"""The local AWS: MiniStack for everything but the stream, ferrokinesis for the stream, both on loopback only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+REGION = "eu-central-1"
+# What MiniStack knows as the account's root; nothing outside this machine does.
+ENGINE_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+START_S_MAX = 30
+STOP_S_MAX = 10
+
+
+class EngineError(Exception):
+    """An engine did not start, answer or stop."""
+
+
+def plain_environment(**more: str) -> dict[str, str]:
+    """The environment of an engine or of the AWS CLI: nothing of the person's own AWS settings."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    return {
+        **kept,
+        **ENGINE_CREDENTIALS,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_PAGER": "",
+        "PYTHONUNBUFFERED": "1",
+        **more,
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Engines:
+    """Two running engines."""
+
+    run_directory: Path
+    ministack: subprocess.Popen[bytes]
+    stream: subprocess.Popen[bytes]
+    endpoint: str
+    stream_endpoint: str
+    stay: bool
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of the engine that plays this service."""
+        return boto3.client(
+            service,
+            endpoint_url=self.stream_endpoint if service == "kinesis" else self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=ENGINE_CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=ENGINE_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            config=Config(retries={"max_attempts": 3}, s3={"addressing_style": "path"}, max_pool_connections=16),
+        )
+
+    def async_queue(self) -> dict[str, int]:
+        """What Lambda's asynchronous queue holds (see ministack_launcher.py)."""
+        with urllib.request.urlopen(f"{self.endpoint}/_sluice/async-queue", timeout=10) as answer:
+            return dict(json.load(answer))
+
+    def check_alive(self) -> None:
+        for name, process in (("MiniStack", self.ministack), ("the stream engine", self.stream)):
+            if process.poll() is not None:
+                raise EngineError(f"{name} ended with exit code {process.returncode}; see {self.run_directory}")
+
+    def stop(self) -> None:
+        for process in (self.ministack, self.stream):
+            stop_group(process)
+
+
+def stop_group(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process and the functions it started; it leads a process group of its own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(STOP_S_MAX)
+    except subprocess.TimeoutExpired:
+        pass
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def start_stream(binary: Path, run_directory: Path, stay: bool) -> tuple[subprocess.Popen[bytes], str]:
+    with open(run_directory / "stream.log", "wb") as log:
+        process = subprocess.Popen(
+            [binary, "0"] + ([] if stay else ["--until-stdin-closes"]),
+            stdin=subprocess.DEVNULL if stay else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=plain_environment(),
+            start_new_session=True,
+        )
+    assert process.stdout is not None
+    line = process.stdout.readline().decode()
+    if not line.startswith("listening on "):
+        stop_group(process)
+        raise EngineError(f"the stream engine did not start; see {run_directory / 'stream.log'}")
+    return process, line.removeprefix("listening on ").strip()
+
+
+def start_ministack(run_directory: Path, stream_endpoint: str, stay: bool) -> tuple[subprocess.Popen[bytes], str]:
+    port = free_port()
+    endpoint = f"http://127.0.0.1:{port}"
+    temporary = run_directory / "tmp"
+    temporary.mkdir()
+    environment = plain_environment(
+        BIND_HOST="127.0.0.1",
+        GATEWAY_PORT=str(port),
+        MINISTACK_HOST="127.0.0.1",
+        MINISTACK_REGION=REGION,
+        # SigV4 is checked and every function runs under its role's policies: the template's least privilege, for real.
+        AUTH="true",
+        # On its own process, or the functions do not get them.
+        AWS_ENDPOINT_URL=endpoint,
+        AWS_ENDPOINT_URL_KINESIS=stream_endpoint,
+        LOG_LEVEL="WARNING",
+        TMPDIR=str(temporary),
+        STATE_DIR=str(run_directory / "state"),
+        S3_DATA_DIR=str(run_directory / "s3"),
+    )
+    with open(run_directory / "ministack.log", "wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, HERE / "ministack_launcher.py"] + (["--stay"] if stay else []),
+            stdin=subprocess.DEVNULL if stay else subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=run_directory,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_S_MAX
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(urllib.error.URLError, OSError):
+            urllib.request.urlopen(f"{endpoint}/_sluice/async-queue", timeout=1).close()
+            return process, endpoint
+        time.sleep(0.05)
+    stop_group(process)
+    raise EngineError(f"MiniStack did not start within {START_S_MAX} s; see {run_directory / 'ministack.log'}")
+
+
+def start(stream_binary: Path, run_directory: Path, stay: bool = False) -> Engines:
+    """Starts both engines with their state under `run_directory`, which is emptied first."""
+    shutil.rmtree(run_directory, ignore_errors=True)
+    run_directory.mkdir(parents=True)
+    stream, stream_endpoint = start_stream(stream_binary, run_directory, stay)
+    try:
+        ministack, endpoint = start_ministack(run_directory, stream_endpoint, stay)
+    except BaseException:
+        stop_group(stream)
+        raise
+    engines = Engines(run_directory, ministack, stream, endpoint, stream_endpoint, stay)
+    (run_directory / "engines.json").write_text(
+        json.dumps({"process_groups": [ministack.pid, stream.pid], "endpoint": endpoint, "stream": stream_endpoint})
+    )
+    return engines
+
+
+def stop_left_up(run_directory: Path) -> bool:
+    """Stops the engines that an earlier run left up in `run_directory`; false when there are none."""
+    record = run_directory / "engines.json"
+    if not record.is_file():
+        return False
+    found = False
+    for group in json.loads(record.read_text())["process_groups"]:
+        # The number may belong to somebody else by now: only a process that runs one of ours is stopped.
+        try:
+            command = Path(f"/proc/{group}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"ministack_launcher" in command or b"stream-engine" in command:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGTERM)
+                found = True
+    record.unlink()
+    return found

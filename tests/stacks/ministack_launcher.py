@@ -1,0 +1,145 @@
+"""Starts MiniStack with the holes closed that matter here; see the table "Which engine plays what" in the README.
+
+1. CloudWatch Logs -> Lambda: MiniStack calls the function once from a bare thread and forgets a 429. On AWS the
+   subscription goes through Lambda's asynchronous queue. Both that path and `Invoke` with type Event use AsyncQueue.
+2. The subscription's payload: AWS writes UTF-8 and 56-digit event ids; MiniStack escapes all but ASCII and writes UUIDs.
+3. It ends with whoever started it, unless `--stay` is given: a killed demo leaves nothing behind.
+
+`GET /_sluice/async-queue` shows what the queue holds, which no AWS interface does.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from ministack import app as ministack_app
+from ministack.core.responses import get_account_id
+from ministack.services import cloudwatch_logs, lambda_svc
+
+from async_queue import AsyncQueue
+
+STATUS_PATH = "/_sluice/async-queue"
+
+
+def own_sqs_client() -> Any:
+    # The account's root, not a role: on AWS the service itself sends, with the function's role checked beforehand.
+    return boto3.client(
+        "sqs",
+        endpoint_url=f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}",
+        config=Config(retries={"max_attempts": 5}),
+    )
+
+
+def send_to_queue(arn: str, body: str, attributes: dict[str, tuple[str, str]]) -> None:
+    sqs = own_sqs_client()
+    url = sqs.get_queue_url(QueueName=arn.rsplit(":", 1)[-1])["QueueUrl"]
+    sqs.send_message(
+        QueueUrl=url,
+        MessageBody=body,
+        MessageAttributes={
+            name: {"DataType": kind, "StringValue": value} for name, (kind, value) in attributes.items()
+        },
+    )
+
+
+def current_function(record: dict[str, Any]) -> dict[str, Any]:
+    # An event that waits meets the function as it is when its turn comes, with a concurrency raised meanwhile.
+    name = (record.get("config") or record).get("FunctionName", "")
+    return lambda_svc._functions.get(name) or record
+
+
+_event_ids = iter(range(int(time.time() * 1000) * 10**6, sys.maxsize))
+_event_ids_lock = threading.Lock()
+
+
+def event_id() -> str:
+    with _event_ids_lock:
+        return f"{next(_event_ids):056d}"
+
+
+def subscription_event(group: str, stream: str, filter_name: str, events: list[dict[str, Any]]) -> dict[str, Any]:
+    payload = {
+        "messageType": "DATA_MESSAGE",
+        "owner": get_account_id(),
+        "logGroup": group,
+        "logStream": stream,
+        "subscriptionFilters": [filter_name],
+        "logEvents": [
+            {"id": event_id(), "timestamp": event["timestamp"], "message": event["message"]} for event in events
+        ],
+    }
+    text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+    return {"awslogs": {"data": base64.b64encode(gzip.compress(text.encode(), 6)).decode()}}
+
+
+def forward_to_subscriptions(queue: AsyncQueue, group: str, stream: str, events: list[dict[str, Any]]) -> None:
+    record = cloudwatch_logs._log_groups.get(group)
+    for subscription in ((record or {}).get("subscriptionFilters") or {}).values():
+        name = subscription.get("destinationArn", "").split(":function:")[-1].split(":")[0]
+        function = lambda_svc._functions.get(name)
+        if function is None:
+            continue
+        pattern = subscription.get("filterPattern", "")
+        matching = [
+            event
+            for event in events
+            if not pattern or cloudwatch_logs._subscription_pattern_matches(pattern, event.get("message", ""))
+        ]
+        if matching:
+            queue.put(function, subscription_event(group, stream, subscription.get("filterName", ""), matching))
+
+
+def close_the_holes() -> AsyncQueue:
+    queue = AsyncQueue(lambda_svc._execute_function_with_config_scope, send_to_queue, current_function)
+    lambda_svc.invoke_async_with_retry = lambda function, event: queue.put(function, event)
+    cloudwatch_logs._fanout_to_subscription_filters = lambda group, stream, events: forward_to_subscriptions(
+        queue, group, stream, events
+    )
+    return queue
+
+
+def with_status(app: Any, queue: AsyncQueue) -> Any:
+    async def serve(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] == STATUS_PATH:
+            body = json.dumps(queue.status()).encode()
+            headers = [(b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+            return
+        await app(scope, receive, send)
+
+    return serve
+
+
+def end_with_parent() -> None:
+    """Stops this process when stdin closes, which it does however the parent ends."""
+
+    def watch() -> None:
+        while sys.stdin.buffer.read(64):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="parent-watch").start()
+
+
+def main() -> None:
+    if "--stay" not in sys.argv:
+        end_with_parent()
+    sys.argv = sys.argv[:1]
+    ministack_app.app = with_status(ministack_app.app, close_the_holes())
+    ministack_app.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Reads the stream as a consumer that nobody here wrote would: aws-kinesis-agg takes the aggregates apart."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+# The deaggregator must be imported before messages_pb2, which it brings along.
+from aws_kinesis_agg.deaggregator import deaggregate_records
+
+from engines import Engines
+
+AGGREGATE_MAGIC = b"\xf3\x89\x9a\xc2"
+GZIP_MAGIC = b"\x1f\x8b\x08"
+PUT_UNIT_BYTES = 25 * 1024
+
+
+class NotReadable(Exception):
+    """A consumer would stumble over this record."""
+
+
+class Event(NamedTuple):
+    """What identifies a log event from end to end. Only the message is known with passthrough."""
+
+    log_group: str
+    log_stream: str
+    timestamp: int
+    message: bytes
+
+
+@dataclass
+class Record:
+    """One record of the stream."""
+
+    shard: str
+    partition_key: str
+    data: bytes
+    arrived_ms: int
+
+    @property
+    def size(self) -> int:
+        return len(self.data) + len(self.partition_key.encode())
+
+    @property
+    def put_units(self) -> int:
+        return -(-self.size // PUT_UNIT_BYTES)
+
+
+def records(engines: Engines, stream_name: str) -> Iterator[Record]:
+    """Every record of every shard, from the beginning."""
+    kinesis = engines.client("kinesis")
+    for shard in kinesis.list_shards(StreamName=stream_name)["Shards"]:
+        iterator = kinesis.get_shard_iterator(
+            StreamName=stream_name, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        empty = 0
+        while iterator and empty < 2:
+            answer = kinesis.get_records(ShardIterator=iterator, Limit=10_000)
+            for record in answer["Records"]:
+                yield Record(
+                    shard["ShardId"],
+                    record["PartitionKey"],
+                    record["Data"],
+                    round(record["ApproximateArrivalTimestamp"].timestamp() * 1000),
+                )
+            behind = answer.get("MillisBehindLatest", 0)
+            empty = empty + 1 if not answer["Records"] and not behind else 0
+            iterator = answer.get("NextShardIterator")
+
+
+def payloads(record: Record, record_format: str) -> list[bytes]:
+    """The events in a record, as bytes, in the way that a consumer of this format takes them out."""
+    if record.data.startswith(AGGREGATE_MAGIC):
+        if record_format != "kpl":
+            raise NotReadable(f"an aggregated record in a stream of format {record_format}")
+        return deaggregate(record)
+    if record_format == "gzip" and record.data.startswith(GZIP_MAGIC):
+        text = gzip.decompress(record.data)
+        if not text.endswith(b"\n"):
+            raise NotReadable("a gzip record that does not end with a newline")
+        return text[:-1].split(b"\n")
+    return [record.data]
+
+
+def deaggregate(record: Record) -> list[bytes]:
+    taken_apart = deaggregate_records(
+        {
+            "kinesis": {
+                "kinesisSchemaVersion": "1.0",
+                "sequenceNumber": "0",
+                "partitionKey": record.partition_key,
+                "data": base64.b64encode(record.data).decode(),
+                "approximateArrivalTimestamp": record.arrived_ms / 1000,
+            }
+        }
+    )
+    for part in taken_apart:
+        # The library hands back a record whose MD5 is wrong as if it were a plain one.
+        if part["kinesis"].get("aggregated") is not True:
+            raise NotReadable("an aggregate that the library did not accept (magic there, MD5 or protobuf wrong)")
+        if part["kinesis"]["partitionKey"] != record.partition_key:
+            raise NotReadable("a sub-record with a partition key of its own: KCL may discard its aggregate")
+        if part["kinesis"].get("explicitHashKey"):
+            raise NotReadable("a sub-record with an explicit hash key: KCL may discard its aggregate")
+    return [base64.b64decode(part["kinesis"]["data"]) for part in taken_apart]
+
+
+def enveloped(payload: bytes) -> tuple[Event, dict[str, Any]]:
+    """The event in an envelope, and the envelope."""
+    if b"\n" in payload:
+        raise NotReadable("an envelope over several lines")
+    envelope = json.loads(payload)
+    missing = {"owner", "logGroup", "logStream", "id", "timestamp", "message"} - envelope.keys()
+    if missing:
+        raise NotReadable(f"an envelope without {', '.join(sorted(missing))}")
+    message = envelope["message"].encode("utf-8", "surrogatepass")
+    return Event(envelope["logGroup"], envelope["logStream"], envelope["timestamp"], message), envelope

@@ -1,0 +1,225 @@
+"""Launches the two templates on the local engines as a user would on AWS: with the AWS CLI, through CloudFormation."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from binaries import package
+from engines import REGION, ROOT, Engines, plain_environment
+
+CODE_BUCKET = "sluice-code"
+AUTOSCALING = ROOT / "infra" / "autoscaling.yaml"
+LOG_PROCESSING = ROOT / "infra" / "log-processing.yaml"
+
+
+class StackError(Exception):
+    """The AWS CLI refused; its own words."""
+
+
+def aws(engines: Engines, *arguments: str | Path) -> str:
+    """Runs the AWS CLI against MiniStack and returns what it prints."""
+    done = subprocess.run(
+        [Path(sys.executable).with_name("aws"), "--endpoint-url", engines.endpoint, "--region", REGION, *arguments],
+        capture_output=True,
+        text=True,
+        env=plain_environment(),
+    )
+    if done.returncode != 0:
+        raise StackError((done.stderr or done.stdout).strip())
+    return done.stdout
+
+
+def deploy(engines: Engines, template: Path, stack: str, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Creates or updates a stack and returns its outputs."""
+    overrides = [f"{name}={value}" for name, value in parameters.items()]
+    try:
+        aws(
+            engines, "cloudformation", "deploy", "--template-file", template, "--stack-name", stack,
+            "--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "--no-fail-on-empty-changeset",
+            *(["--parameter-overrides", *overrides] if overrides else []),
+        )  # fmt: skip
+    except StackError as error:
+        raise StackError(f"{error}\n{failures(engines, stack)}".strip()) from None
+    return outputs(engines, stack)
+
+
+def outputs(engines: Engines, stack: str) -> dict[str, str]:
+    described = engines.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+
+
+def failures(engines: Engines, stack: str) -> str:
+    try:
+        events = engines.client("cloudformation").describe_stack_events(StackName=stack)["StackEvents"]
+    except Exception:  # the stack may never have come into being
+        return ""
+    return "\n".join(
+        f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
+        for event in events
+        if "FAILED" in event["ResourceStatus"] and event.get("ResourceStatusReason")
+    )
+
+
+def upload_code(engines: Engines, binary: Path, key: str = "log-processor.zip") -> str:
+    """Puts the function's zip where the template looks for it."""
+    archive = package(binary, engines.run_directory / key)
+    s3 = engines.client("s3")
+    if CODE_BUCKET not in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]:
+        s3.create_bucket(Bucket=CODE_BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    aws(engines, "s3", "cp", "--quiet", archive, f"s3://{CODE_BUCKET}/{key}")
+    return key
+
+
+@dataclass
+class Pipeline:
+    """Both stacks, launched."""
+
+    stream_name: str
+    shard_count: int
+    function_name: str
+    log_group: str
+    dead_letter_queue_url: str
+    dead_letter_queue_arn: str
+
+
+def launch(
+    engines: Engines, binary: Path, stack: str, shard_count: int, parameters: Mapping[str, Any] | None = None
+) -> Pipeline:
+    """Launches both templates and plays what the engines leave out."""
+    stream = deploy(
+        engines, AUTOSCALING, f"{stack}-autoscaling", {"StreamName": stack, "ShardCountDefault": shard_count}
+    )
+    create_stream(engines, stream["StreamName"], int(stream["ShardCountDefault"]))
+    return launch_processor(engines, binary, stack, stream["StreamName"], shard_count, parameters)
+
+
+def launch_processor(
+    engines: Engines,
+    binary: Path,
+    stack: str,
+    stream_name: str,
+    shard_count: int,
+    parameters: Mapping[str, Any] | None = None,
+) -> Pipeline:
+    processor = deploy(
+        engines,
+        LOG_PROCESSING,
+        f"{stack}-log-processing",
+        {
+            "StreamName": stream_name,
+            "FunctionName": f"{stack}-log-processor",
+            "CodeS3Bucket": CODE_BUCKET,
+            "CodeS3Key": upload_code(engines, binary),
+            "ReservedConcurrency": shard_count,
+            **(parameters or {}),
+        },
+    )
+    pipeline = Pipeline(
+        stream_name=stream_name,
+        shard_count=shard_count,
+        function_name=processor["FunctionName"],
+        log_group=processor["ProcessorLogGroupName"],
+        dead_letter_queue_url=processor["DeadLetterQueueUrl"],
+        dead_letter_queue_arn=processor["DeadLetterQueueArn"],
+    )
+    set_what_cloudformation_drops(engines, pipeline, int(processor["ReservedConcurrency"]))
+    return pipeline
+
+
+def create_stream(engines: Engines, name: str, shard_count: int) -> None:
+    """Makes in ferrokinesis, which serves the stream's data, the stream that CloudFormation made in MiniStack."""
+    kinesis = engines.client("kinesis")
+    kinesis.create_stream(StreamName=name, ShardCount=shard_count)
+    while kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]["StreamStatus"] != "ACTIVE":
+        time.sleep(0.05)
+
+
+def delete_stream(engines: Engines, name: str) -> None:
+    kinesis = engines.client("kinesis")
+    kinesis.delete_stream(StreamName=name)
+    while name in kinesis.list_streams()["StreamNames"]:
+        time.sleep(0.05)
+
+
+def set_what_cloudformation_drops(engines: Engines, pipeline: Pipeline, reserved_concurrency: int) -> None:
+    """MiniStack's CloudFormation takes these two properties of the function and forgets them (no error).
+
+    Both values are the template's own: its ReservedConcurrency output, its DeadLetterConfig target.
+    """
+    functions = engines.client("lambda")
+    functions.put_function_concurrency(
+        FunctionName=pipeline.function_name, ReservedConcurrentExecutions=reserved_concurrency
+    )
+    functions.update_function_configuration(
+        FunctionName=pipeline.function_name, DeadLetterConfig={"TargetArn": pipeline.dead_letter_queue_arn}
+    )
+
+
+def invoke(engines: Engines, pipeline: Pipeline, event: Any, wait: bool = False) -> dict[str, Any]:
+    """Invokes the processor: through Lambda's asynchronous queue, or waiting for the answer."""
+    answer = engines.client("lambda").invoke(
+        FunctionName=pipeline.function_name,
+        InvocationType="RequestResponse" if wait else "Event",
+        Payload=json.dumps(event).encode(),
+    )
+    return {"error": answer.get("FunctionError"), "payload": json.loads(answer["Payload"].read() or b"null")}
+
+
+def settle(engines: Engines, seconds_max: float = 120) -> dict[str, int]:
+    """Waits until Lambda's asynchronous queue holds nothing and runs nothing."""
+    deadline = time.monotonic() + seconds_max
+    while True:
+        engines.check_alive()
+        status = engines.async_queue()
+        if status["waiting"] == status["running"] == 0:
+            return status
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"Lambda's queue did not drain within {seconds_max:.0f} s: {status}")
+        time.sleep(0.1)
+
+
+def dead_letters(engines: Engines, pipeline: Pipeline) -> list[dict[str, Any]]:
+    """Takes every message out of the dead-letter queue."""
+    sqs = engines.client("sqs")
+    messages: list[dict[str, Any]] = []
+    while True:
+        batch = sqs.receive_message(
+            QueueUrl=pipeline.dead_letter_queue_url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+        ).get("Messages", [])
+        if not batch:
+            return messages
+        for message in batch:
+            sqs.delete_message(QueueUrl=pipeline.dead_letter_queue_url, ReceiptHandle=message["ReceiptHandle"])
+            attributes = message.get("MessageAttributes", {})
+            messages.append(
+                {
+                    "body": message["Body"],
+                    "attributes": {name: attribute["StringValue"] for name, attribute in attributes.items()},
+                }
+            )
+
+
+def function_log(engines: Engines, pipeline: Pipeline) -> list[str]:
+    """Every line that the function wrote, EMF metrics among them."""
+    logs = engines.client("logs")
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=pipeline.log_group)
+    return [event["message"] for page in pages for event in page["events"]]
+
+
+def metrics(lines: list[str]) -> list[dict[str, Any]]:
+    """The EMF objects among a function's log lines."""
+    found = []
+    for line in lines:
+        if '"_aws"' in line:
+            try:
+                found.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+    return found
