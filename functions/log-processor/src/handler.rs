@@ -1,0 +1,305 @@
+//! One invocation: decode → transform → pack → put → hand over → report.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures_util::future::{Either, select};
+use sluice::delivery::DeadLetter;
+use sluice::logs::{Batch, DecodeError, Decoder, MessageType, Payload, Transform};
+use sluice::ports::{Clock, EmitMetrics, PutRecords, SendDeadLetter, SendError};
+use sluice::records::{
+    Pacer, Packer, Packing, PartitionBy, PutPolicy, PutReport, Record, Spread, Stopped,
+    put_all, spread,
+};
+use tracing::{error, warn};
+
+use crate::config::Config;
+use crate::report::Report;
+
+/// PutRecords calls in flight: enough to hide the round trip, few enough to stop quickly.
+const PUT_CALLS_IN_FLIGHT_MAX: usize = 4;
+/// Backoff starts within this and doubles.
+const BACKOFF_MS: u64 = 100;
+/// No backoff is longer than this.
+const BACKOFF_MS_MAX: u64 = 5_000;
+/// Kept free before the deadline for handing over what is left, unless the whole invocation is
+/// short: then a quarter of it.
+const HAND_OVER_RESERVE_MS: u64 = 10_000;
+
+/// Dead letters for one event each name the event's reason; these are the others.
+const REASON_EVENT_TOO_LARGE: &str = "event-too-large";
+const REASON_TRANSFORM_FAILED: &str = "transform-failed";
+const REASON_REFUSED: &str = "refused-too-often";
+const REASON_DEADLINE: &str = "deadline";
+const REASON_STREAM_UNAVAILABLE: &str = "stream-unavailable";
+
+/// The verbs that reach outside.
+#[derive(Debug)]
+pub struct Ports<P, Q, C, M> {
+    /// The stream.
+    pub stream: P,
+    /// The dead-letter queue, if there is one.
+    pub queue: Option<Q>,
+    /// Time.
+    pub clock: C,
+    /// Where EMF lines go.
+    pub metrics: M,
+}
+
+/// The invocation fails: what could not be delivered could not be handed over either. Lambda tries
+/// the event twice more, then its own dead-letter setting takes it.
+#[derive(Debug, thiserror::Error)]
+pub enum HandOverFailed {
+    /// `DEAD_LETTER_QUEUE_URL` is not set.
+    #[error("{reason}, and there is no dead-letter queue")]
+    NoQueue {
+        /// Why there was something to hand over.
+        reason: String,
+    },
+    /// The queue did not take a dead letter.
+    #[error("{reason}, and the dead-letter queue refused")]
+    QueueRefused {
+        /// Why there was something to hand over.
+        reason: String,
+        /// What the queue said.
+        #[source]
+        source: SendError,
+    },
+    /// The queue gave no answer before the invocation's deadline.
+    #[error("{reason}, and the dead-letter queue did not answer in time")]
+    OutOfTime {
+        /// Why there was something to hand over.
+        reason: String,
+    },
+}
+
+/// What lives as long as an execution environment.
+pub struct Processor<P, Q, C, M> {
+    config: Config,
+    ports: Ports<P, Q, C, M>,
+    transform: Box<dyn Transform>,
+    policy: PutPolicy,
+    decoder: Decoder,
+    packer: Packer,
+    pacer: Pacer,
+    spread: Spread,
+    rng: Rng,
+    own_log_group_seen: bool,
+}
+
+impl<P, Q, C, M> Processor<P, Q, C, M>
+where
+    P: PutRecords,
+    Q: SendDeadLetter,
+    C: Clock,
+    M: EmitMetrics,
+{
+    /// A processor that has seen nothing yet.
+    pub fn new(config: Config, ports: Ports<P, Q, C, M>, mut rng: Rng) -> Self {
+        Self {
+            transform: config.transform.build(),
+            policy: PutPolicy {
+                attempts_max: config.put_attempts_max,
+                calls_in_flight_max: PUT_CALLS_IN_FLIGHT_MAX,
+                backoff_ms: BACKOFF_MS,
+                backoff_ms_max: BACKOFF_MS_MAX,
+                in_order: config.partition_by == PartitionBy::LogStream,
+            },
+            decoder: Decoder::new(),
+            packer: Packer::new(config.record_format, config.record_bytes_target),
+            pacer: Pacer::new(config.concurrency_per_shard),
+            spread: Spread::new(&mut rng),
+            rng,
+            own_log_group_seen: false,
+            config,
+            ports,
+        }
+    }
+
+    /// Uses `transform` in place of the configured one.
+    #[must_use]
+    pub fn with_transform(mut self, transform: Box<dyn Transform>) -> Self {
+        self.transform = transform;
+        self
+    }
+
+    /// Handles one event, given as the JSON text that Lambda hands over. `Ok` means that the
+    /// stream or the dead-letter queue has every log event of it, or that it was filtered.
+    pub async fn handle(
+        &mut self,
+        event: &str,
+        deadline_epoch_ms: u64,
+    ) -> Result<(), HandOverFailed> {
+        let arrived_ms = self.ports.clock.epoch_ms();
+        let mut report = Report::new(arrived_ms);
+        let payload = match self.decoder.decode(event.as_bytes()) {
+            Ok(payload) => payload,
+            Err(error) => {
+                let dead_letter = undecodable(event, &error);
+                warn!(reason = error.reason(), detail = %error, "an event cannot be decoded");
+                report.undecodable += 1;
+                let handed_over =
+                    hand_over(&self.ports, &[dead_letter], deadline_epoch_ms).await;
+                if handed_over.is_err() {
+                    report.hand_over_failed();
+                }
+                self.ports.metrics.emit(&report.to_line(&self.config));
+                return handed_over;
+            }
+        };
+        if payload.message_type == MessageType::Control {
+            report.control_messages += 1;
+            self.ports.metrics.emit(&report.to_line(&self.config));
+            return Ok(());
+        }
+        if self.config.log_group_name.as_deref() == Some(&*payload.log_group.value()) {
+            // Forwarding, or even printing a line, would feed the loop; once is bounded.
+            if !self.own_log_group_seen {
+                self.own_log_group_seen = true;
+                error!(
+                    "this function's own log group is subscribed to it: its events are not \
+                     forwarded; remove the subscription filter, it bills without end"
+                );
+            }
+            return Ok(());
+        }
+
+        let batch = Batch::transform(self.transform.as_ref(), &payload);
+        let packing = pack(&mut self.packer, &mut self.spread, &self.config, &payload, &batch);
+        report.saw(&payload, &batch, &packing);
+
+        let (items, records): (Vec<_>, Vec<Record>) =
+            packing.records.into_iter().map(|packed| (packed.items, packed.record)).unzip();
+        let put = put_all(
+            &self.ports.stream,
+            &self.ports.clock,
+            &mut self.pacer,
+            &mut self.rng,
+            &self.policy,
+            &records,
+            put_cutoff_ms(arrived_ms, deadline_epoch_ms),
+        )
+        .await;
+        let undelivered: Vec<usize> = put
+            .remaining
+            .iter()
+            .flat_map(|&record| batch.items[items[record].clone()].iter().map(|item| item.event))
+            .collect();
+        report.put(&put, &records, &payload, &batch, &items, self.ports.clock.epoch_ms());
+
+        let dead_letters = dead_letters(&payload, &batch, &packing.too_large, &undelivered, &put);
+        for dead_letter in &dead_letters {
+            warn!(
+                reason = dead_letter.reason,
+                detail = dead_letter.detail,
+                log_events = dead_letter.log_events,
+                "log events go to the dead-letter queue"
+            );
+        }
+        let handed_over = hand_over(&self.ports, &dead_letters, deadline_epoch_ms).await;
+        match &handed_over {
+            Ok(()) => report.handed_over(&dead_letters),
+            Err(_) => report.hand_over_failed(),
+        }
+        self.ports.metrics.emit(&report.to_line(&self.config));
+        handed_over
+    }
+}
+
+fn undecodable(event: &str, error: &DecodeError) -> DeadLetter {
+    DeadLetter::undecodable(event, error.reason(), &error.to_string())
+}
+
+fn pack(
+    packer: &mut Packer,
+    spread: &mut Spread,
+    config: &Config,
+    payload: &Payload<'_>,
+    batch: &Batch,
+) -> Packing {
+    match config.partition_by {
+        PartitionBy::Even => packer.pack(batch, || spread.next_key()),
+        PartitionBy::LogStream => {
+            let key =
+                spread::log_stream_key(&payload.log_group.value(), &payload.log_stream.value());
+            packer.pack(batch, || key.clone())
+        }
+    }
+}
+
+/// When putting must end so that the rest can be handed over.
+fn put_cutoff_ms(arrived_ms: u64, deadline_epoch_ms: u64) -> u64 {
+    let whole = deadline_epoch_ms.saturating_sub(arrived_ms);
+    deadline_epoch_ms - HAND_OVER_RESERVE_MS.min(whole / 4)
+}
+
+/// Everything that was not delivered, each event once, with its reason.
+fn dead_letters(
+    payload: &Payload<'_>,
+    batch: &Batch,
+    too_large: &[usize],
+    undelivered: &[usize],
+    put: &PutReport,
+) -> Vec<DeadLetter> {
+    let mut dead_letters = Vec::new();
+    for &item in too_large {
+        let item = &batch.items[item];
+        let detail = format!("{} bytes after the transform", batch.bytes_of(item).len());
+        dead_letters.append(&mut DeadLetter::remainder(
+            payload,
+            &[item.event],
+            REASON_EVENT_TOO_LARGE,
+            &detail,
+        ));
+    }
+    for (event, detail) in &batch.failed {
+        dead_letters.append(&mut DeadLetter::remainder(
+            payload,
+            &[*event],
+            REASON_TRANSFORM_FAILED,
+            detail,
+        ));
+    }
+    if !undelivered.is_empty() {
+        let (reason, detail) = match &put.stopped {
+            Some(Stopped::Permanent { code, detail }) => {
+                (REASON_STREAM_UNAVAILABLE, format!("{code}: {detail}"))
+            }
+            Some(Stopped::DeadlineReached(last)) => (REASON_DEADLINE, last.clone()),
+            Some(Stopped::AttemptsExhausted(last)) => (REASON_REFUSED, last.clone()),
+            None => (REASON_REFUSED, String::new()),
+        };
+        dead_letters.append(&mut DeadLetter::remainder(payload, undelivered, reason, &detail));
+    }
+    dead_letters
+}
+
+/// Returns once the queue has every dead letter.
+async fn hand_over<P, Q, C, M>(
+    ports: &Ports<P, Q, C, M>,
+    dead_letters: &[DeadLetter],
+    deadline_epoch_ms: u64,
+) -> Result<(), HandOverFailed>
+where
+    Q: SendDeadLetter,
+    C: Clock,
+{
+    for dead_letter in dead_letters {
+        let Some(queue) = &ports.queue else {
+            return Err(HandOverFailed::NoQueue { reason: dead_letter.reason.clone() });
+        };
+        let reason = || dead_letter.reason.clone();
+        let ms_left = deadline_epoch_ms.saturating_sub(ports.clock.epoch_ms());
+        let sent = pin!(queue.send_dead_letter(dead_letter));
+        let deadline = pin!(ports.clock.sleep(Duration::from_millis(ms_left)));
+        match select(sent, deadline).await {
+            Either::Left((Ok(()), _)) => {}
+            Either::Left((Err(source), _)) => {
+                return Err(HandOverFailed::QueueRefused { reason: reason(), source });
+            }
+            Either::Right(_) => return Err(HandOverFailed::OutOfTime { reason: reason() }),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! Wiring, nothing else.
+
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
+use log_processor::{Config, HandOverFailed, Ports, Processor};
+use serde_json::value::RawValue;
+use sluice::aws::{Connection, DeadLetterQueue, KinesisStream};
+use sluice::config::EnvReader;
+use sluice::system::{Stdout, SystemClock};
+use tokio::sync::Mutex;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    sluice::telemetry::init();
+    let lookup = |name: &str| std::env::var(name).ok();
+    let mut env = EnvReader::new(&lookup);
+    let (config, connection) = (Config::read(&mut env), Connection::read(&mut env));
+    let (config, connection) = env.finish(config.zip(connection)).inspect_err(|error| {
+        tracing::error!(problems = ?error.0, "the function cannot start");
+    })?;
+
+    let queue = config.dead_letter_queue_url.clone();
+    let ports = Ports {
+        stream: KinesisStream::new(connection.kinesis(), config.stream_name.clone()),
+        queue: queue.map(|url| DeadLetterQueue::new(connection.sqs(), url)),
+        clock: SystemClock::start(),
+        metrics: Stdout,
+    };
+    let processor = Mutex::new(Processor::new(config, ports, fastrand::Rng::new()));
+    run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
+        let mut processor = processor.lock().await;
+        processor.handle(event.payload.get(), event.context.deadline).await.map_err(diagnostic)
+    }))
+    .await
+}
+
+/// The invocation's error as Lambda shows it, with its cause.
+fn diagnostic(error: HandOverFailed) -> Diagnostic {
+    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+    let error_message = format!("{error}{}", cause.unwrap_or_default());
+    tracing::error!(error_message, "the invocation fails");
+    Diagnostic { error_type: "HandOverFailed".to_owned(), error_message }
+}

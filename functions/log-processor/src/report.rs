@@ -1,0 +1,138 @@
+//! What an invocation reports: one EMF line.
+
+use sluice::delivery::DeadLetter;
+use sluice::logs::{Batch, Payload};
+use sluice::records::{Packing, PutReport, Record};
+use sluice::telemetry::{EmfLine, Unit};
+
+use crate::config::Config;
+
+/// Lag values a line: enough for percentiles over many invocations, few enough that the line stays
+/// small beside the payload.
+const LAG_VALUES_MAX: usize = 10;
+
+/// The counts of one invocation.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    arrived_ms: u64,
+    /// Events that cannot be decoded, each with an unknown number of log events.
+    pub undecodable: u64,
+    /// Tests of whether the function can be reached.
+    pub control_messages: u64,
+    hand_overs_failed: u64,
+    events_in: u64,
+    events_delivered: u64,
+    events_filtered: u64,
+    events_dead_lettered: u64,
+    bytes_in: u64,
+    wanted_bytes: u64,
+    wanted_records: u64,
+    bytes_out: u64,
+    records_out: u64,
+    put_units: u64,
+    put_calls: u64,
+    records_throttled: u64,
+    records_failed: u64,
+    lag_in_ms: Vec<u64>,
+    lag_out_ms: Vec<u64>,
+}
+
+impl Report {
+    pub fn new(arrived_ms: u64) -> Self {
+        Self { arrived_ms, ..Self::default() }
+    }
+
+    /// What came in and what is wanted of the stream.
+    pub fn saw(&mut self, payload: &Payload<'_>, batch: &Batch, packing: &Packing) {
+        self.events_in = payload.log_events.len() as u64;
+        self.events_filtered = batch.filtered as u64;
+        self.bytes_in = payload.bytes as u64;
+        self.wanted_records = packing.records.len() as u64;
+        self.wanted_bytes = packing.records.iter().map(|packed| packed.record.bytes() as u64).sum();
+        let timestamps = payload.log_events.iter().map(|event| event.timestamp_ms).collect();
+        self.lag_in_ms = lags_ms(timestamps, self.arrived_ms);
+    }
+
+    /// What the stream took. `undelivered` are the events that it did not, ascending.
+    pub fn put(
+        &mut self,
+        put: &PutReport,
+        records: &[Record],
+        payload: &Payload<'_>,
+        batch: &Batch,
+        items: &[std::ops::Range<usize>],
+        now_ms: u64,
+    ) {
+        let mut timestamps = Vec::with_capacity(payload.log_events.len());
+        for (index, record) in records.iter().enumerate() {
+            if put.remaining.binary_search(&index).is_ok() {
+                continue;
+            }
+            self.records_out += 1;
+            self.bytes_out += record.bytes() as u64;
+            self.put_units += record.put_units();
+            let delivered = &batch.items[items[index].clone()];
+            timestamps
+                .extend(delivered.iter().map(|item| payload.log_events[item.event].timestamp_ms));
+        }
+        self.events_delivered = timestamps.len() as u64;
+        self.put_calls = put.calls;
+        self.records_throttled = put.throttled;
+        self.records_failed = put.failed;
+        self.lag_out_ms = lags_ms(timestamps, now_ms);
+    }
+
+    /// What the dead-letter queue took.
+    pub fn handed_over(&mut self, dead_letters: &[DeadLetter]) {
+        self.events_dead_lettered =
+            dead_letters.iter().filter_map(|dead_letter| dead_letter.log_events).sum::<usize>() as u64;
+    }
+
+    /// The invocation fails.
+    pub fn hand_over_failed(&mut self) {
+        self.hand_overs_failed += 1;
+    }
+
+    /// The EMF line. Metrics whose absence says the same as zero are left out when they are zero.
+    pub fn to_line(&self, config: &Config) -> String {
+        let mut line = EmfLine::new(
+            self.arrived_ms,
+            &[("StreamName", &config.stream_name), ("FunctionName", &config.function_name)],
+        );
+        line.metric("EventsIn", Unit::Count, self.events_in)
+            .metric("EventsDelivered", Unit::Count, self.events_delivered)
+            .metric("EventsFiltered", Unit::Count, self.events_filtered)
+            .metric("EventsDeadLettered", Unit::Count, self.events_dead_lettered)
+            .metric("PayloadsUndecodable", Unit::Count, self.undecodable)
+            .metric("ControlMessages", Unit::Count, self.control_messages)
+            .metric("HandOversFailed", Unit::Count, self.hand_overs_failed)
+            .metric("BytesIn", Unit::Bytes, self.bytes_in)
+            .metric("BytesOut", Unit::Bytes, self.bytes_out)
+            .metric("RecordsOut", Unit::Count, self.records_out)
+            .metric("PutUnits", Unit::Count, self.put_units)
+            .metric("PutCalls", Unit::Count, self.put_calls)
+            .metric("RecordsThrottled", Unit::Count, self.records_throttled)
+            .metric("RecordsFailed", Unit::Count, self.records_failed)
+            .metric_high_resolution("WantedBytes", Unit::Bytes, self.wanted_bytes)
+            .metric_high_resolution("WantedRecords", Unit::Count, self.wanted_records)
+            .values("LagIn", Unit::Milliseconds, &self.lag_in_ms)
+            .values("LagOut", Unit::Milliseconds, &self.lag_out_ms);
+        line.to_line()
+    }
+}
+
+/// Lag of events behind `now_ms`, at evenly spaced ranks from the least to the most.
+fn lags_ms(timestamps_ms: Vec<i64>, now_ms: u64) -> Vec<u64> {
+    let mut lags: Vec<u64> = timestamps_ms
+        .into_iter()
+        .map(|timestamp_ms| {
+            now_ms.saturating_sub(u64::try_from(timestamp_ms).unwrap_or_default())
+        })
+        .collect();
+    lags.sort_unstable();
+    if lags.len() <= LAG_VALUES_MAX {
+        return lags;
+    }
+    let last = lags.len() - 1;
+    (0..LAG_VALUES_MAX).map(|rank| lags[last * rank / (LAG_VALUES_MAX - 1)]).collect()
+}

@@ -1,0 +1,128 @@
+//! PutRecords through the SDK.
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use aws_smithy_runtime_api::client::result::SdkError;
+
+use super::describe;
+use crate::ports::{PutError, PutRecords, Refusal};
+use crate::records::Record;
+
+/// A Kinesis data stream, by name.
+#[derive(Debug, Clone)]
+pub struct KinesisStream {
+    client: Client,
+    stream_name: String,
+}
+
+impl KinesisStream {
+    /// The stream `stream_name`, through a client that does not retry.
+    #[must_use]
+    pub fn new(client: Client, stream_name: String) -> Self {
+        Self { client, stream_name }
+    }
+}
+
+impl PutRecords for KinesisStream {
+    async fn put_records(&self, records: &[&Record]) -> Result<Vec<Option<Refusal>>, PutError> {
+        let entries = records
+            .iter()
+            .map(|record| {
+                PutRecordsRequestEntry::builder()
+                    .data(Blob::new(record.data.as_slice()))
+                    .partition_key(&record.partition_key)
+                    .build()
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| PutError::Permanent {
+                code: "RequestNotSent".to_owned(),
+                detail: error.to_string(),
+            })?;
+        let answer = self
+            .client
+            .put_records()
+            .stream_name(&self.stream_name)
+            .set_records(Some(entries))
+            .send()
+            .await
+            .map_err(|error| put_error(&error))?;
+        Ok(answer
+            .records
+            .into_iter()
+            .map(|entry| entry.error_code.map(|code| Refusal { code }))
+            .collect())
+    }
+}
+
+/// Sorts a failed call into "may succeed later" and "cannot succeed".
+fn put_error(
+    error: &SdkError<
+        aws_sdk_kinesis::operation::put_records::PutRecordsError,
+        aws_smithy_runtime_api::client::orchestrator::HttpResponse,
+    >,
+) -> PutError {
+    let (code, detail) = describe(error);
+    let transient = match error {
+        SdkError::ServiceError(context) => {
+            is_transient(&code, context.raw().status().as_u16())
+        }
+        SdkError::ConstructionFailure(_) => false,
+        _ => true,
+    };
+    if transient {
+        PutError::Transient { code, detail }
+    } else {
+        PutError::Permanent { code, detail }
+    }
+}
+
+/// The codes that PutRecords documents as passing, and whatever says so by its status.
+fn is_transient(code: &str, status: u16) -> bool {
+    status >= 500
+        || status == 429
+        || matches!(
+            code,
+            "ProvisionedThroughputExceededException"
+                | "KMSThrottlingException"
+                | "LimitExceededException"
+                | "InternalFailure"
+                | "InternalFailureException"
+                | "ServiceUnavailable"
+                | "Throttling"
+                | "ThrottlingException"
+                | "RequestTimeout"
+                | "RequestTimeoutException"
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_errors_that_can_pass_are_transient() {
+        for (code, status) in [
+            ("ProvisionedThroughputExceededException", 400),
+            ("KMSThrottlingException", 400),
+            ("InternalFailure", 500),
+            ("anything", 503),
+            ("anything", 429),
+        ] {
+            assert!(is_transient(code, status), "{code}");
+        }
+        for code in [
+            "AccessDeniedException",
+            "ResourceNotFoundException",
+            "KMSDisabledException",
+            "KMSAccessDeniedException",
+            "KMSInvalidStateException",
+            "InvalidArgumentException",
+            "ValidationException",
+            "ExpiredTokenException",
+            "UnrecognizedClientException",
+        ] {
+            assert!(!is_transient(code, 400), "{code}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The ports, played by the AWS SDK.
+
+mod connection;
+mod kinesis;
+mod sqs;
+
+pub use connection::Connection;
+pub use kinesis::KinesisStream;
+pub use sqs::DeadLetterQueue;
+
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+/// The error's code and message; for a call without an answer, the kind of failure and its cause.
+fn describe<E, R>(error: &SdkError<E, R>) -> (String, String)
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    let kind = match error {
+        SdkError::ServiceError(context) => context.err().code().unwrap_or("UnknownError"),
+        SdkError::TimeoutError(_) => "Timeout",
+        SdkError::DispatchFailure(_) => "ConnectionFailed",
+        SdkError::ResponseError(_) => "BrokenResponse",
+        _ => "RequestNotSent",
+    };
+    let detail = match error {
+        SdkError::ServiceError(context) => context.err().message().unwrap_or_default().to_owned(),
+        other => sources(other),
+    };
+    (kind.to_owned(), detail)
+}
+
+/// The causes of an error, outermost first.
+fn sources(error: &dyn std::error::Error) -> String {
+    let mut causes = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        causes.push(error.to_string());
+        cause = error.source();
+    }
+    causes.join(": ")
+}

@@ -1,0 +1,16 @@
+//! The library behind Sluice's Lambda functions.
+//!
+//! The data path, in the order an event takes it: [`logs`] (decode, transform) →
+//! [`records`] (pack, pace, put) → [`delivery`] (what could not be put is handed over) →
+//! [`telemetry`] (metrics and logs). [`ports`] are the verbs that reach outside; [`aws`] holds
+//! their SDK adapters; [`limits`] every quota and price.
+
+pub mod aws;
+pub mod config;
+pub mod delivery;
+pub mod limits;
+pub mod logs;
+pub mod ports;
+pub mod records;
+pub mod system;
+pub mod telemetry;

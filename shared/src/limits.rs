@@ -1,0 +1,51 @@
+//! Every AWS quota and price that the code stands on: unit in the name, source and date beside it.
+//!
+//! Sources were read in November 2026. *API* is the service's API reference, *quotas* its quotas
+//! page, *pricing* the us-east-1 on-demand price list.
+
+/// Bytes a second that one shard accepts: 1 MB. (Kinesis API, PutRecords; Nov 2026)
+pub const SHARD_BYTES_PER_SECOND: u64 = 1_000_000;
+
+/// Records a second that one shard accepts. (Kinesis API, PutRecords; Nov 2026)
+pub const SHARD_RECORDS_PER_SECOND: u64 = 1_000;
+
+/// Data and partition key of one record, unless UpdateMaxRecordSize raised it. (Kinesis quotas; Nov 2026)
+pub const RECORD_BYTES_MAX: usize = 1_048_576;
+
+/// Characters in a partition key. (Kinesis API, PutRecordsRequestEntry; Nov 2026)
+pub const PARTITION_KEY_CHARS_MAX: usize = 256;
+
+/// Entries in one PutRecords call. (Kinesis API, PutRecords; Nov 2026)
+pub const PUT_RECORDS_ENTRIES_MAX: usize = 500;
+
+/// Bytes that we put into one PutRecords call, partition keys included.
+///
+/// AWS takes 10 MiB since October 2025 and took 5 MiB before; engines and regions that lag
+/// behind take 5, and a paced processor never needs more. (Kinesis API, PutRecords; Nov 2026)
+pub const PUT_RECORDS_BYTES_MAX: usize = 5 * 1_048_576;
+
+/// What a put is billed in, rounded up per record: 25 KB. (Kinesis pricing; Nov 2026)
+///
+/// The page does not say whether a KB is 1,000 or 1,024 bytes; the smaller never bills by surprise.
+pub const PUT_UNIT_BYTES: u64 = 25_000;
+
+/// The largest `RecordBytesTarget` that still is one put unit, with room for rounding.
+pub const RECORD_BYTES_TARGET_DEFAULT: usize = 24_900;
+
+/// Bytes of an SQS message, body and attributes together: 1 MiB. (SQS quotas; Nov 2026)
+pub const SQS_MESSAGE_BYTES_MAX: usize = 1_048_576;
+
+/// Inflated bytes of one CloudWatch Logs payload that we are willing to hold: 64 MiB.
+///
+/// Ours, not AWS's: CloudWatch Logs sends at most 1 MB compressed, typically under 10 MB inflated;
+/// more than this is a gzip bomb.
+pub const PAYLOAD_INFLATED_BYTES_MAX: usize = 64 * 1_048_576;
+
+/// Values that one EMF metric may hold. (CloudWatch EMF specification; Nov 2026)
+pub const EMF_VALUES_MAX: usize = 100;
+
+/// Shards in one stream after UpdateShardCount. (Kinesis API, UpdateShardCount; Nov 2026)
+pub const SHARDS_MAX: usize = 10_000;
+
+/// Processors per shard that the template allows (`ConcurrencyPerShard`). Ours.
+pub const CONCURRENCY_PER_SHARD_MAX: u32 = 10;

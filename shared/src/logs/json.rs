@@ -1,0 +1,391 @@
+//! A strict, borrowing JSON scanner for one shape: strings stay raw slices of the input.
+//!
+//! It exists for speed: the payload is read once, nothing is unescaped unless somebody asks, and
+//! a log event's own JSON stays at hand for the dead-letter queue. docs/decisions.md, "Why our own
+//! JSON scanner?", has the figures.
+
+use std::borrow::Cow;
+
+/// Values nested deeper than this are refused; CloudWatch Logs nests two deep.
+const DEPTH_MAX: u32 = 64;
+
+/// Where and why a text is not the JSON that was expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ScanError {
+    pub offset: usize,
+    pub kind: ScanErrorKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ScanErrorKind {
+    /// Not JSON at all.
+    Syntax,
+    /// JSON, of another shape.
+    Shape(&'static str),
+}
+
+/// A JSON string as it stands in the input: quoted, escaped, valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JsonStr<'a>(&'a str);
+
+impl<'a> JsonStr<'a> {
+    /// The empty string.
+    pub const EMPTY: JsonStr<'static> = JsonStr("\"\"");
+
+    /// The string with its quotes and escapes.
+    #[must_use]
+    pub fn raw(self) -> &'a str {
+        self.0
+    }
+
+    fn inner(self) -> &'a str {
+        &self.0[1..self.0.len() - 1]
+    }
+
+    /// The string's value. Half a surrogate pair, which UTF-8 cannot say, becomes U+FFFD.
+    #[must_use]
+    pub fn value(self) -> Cow<'a, str> {
+        let inner = self.inner();
+        if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+            return Cow::Borrowed(inner);
+        }
+        let mut value = Vec::with_capacity(inner.len());
+        self.append_value_to(&mut value);
+        Cow::Owned(String::from_utf8_lossy(&value).into_owned())
+    }
+
+    /// Appends the string's value, as [`value`](Self::value) gives it.
+    pub fn append_value_to(self, out: &mut Vec<u8>) {
+        let mut rest = self.inner();
+        while let Some(backslash) = memchr::memchr(b'\\', rest.as_bytes()) {
+            out.extend_from_slice(&rest.as_bytes()[..backslash]);
+            let escape = rest.as_bytes()[backslash + 1];
+            let mut used = backslash + 2;
+            match escape {
+                b'n' => out.push(b'\n'),
+                b't' => out.push(b'\t'),
+                b'r' => out.push(b'\r'),
+                b'b' => out.push(0x08),
+                b'f' => out.push(0x0c),
+                b'u' => {
+                    let (character, length) = unicode_escape(&rest[backslash..]);
+                    used = backslash + length;
+                    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+                other => out.push(other),
+            }
+            rest = &rest[used..];
+        }
+        out.extend_from_slice(rest.as_bytes());
+    }
+}
+
+/// The character that `text` begins with, written `\uXXXX` or as two of these, and its length.
+fn unicode_escape(text: &str) -> (char, usize) {
+    let unit = |at: usize| {
+        let escape = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(escape, 16).ok()
+    };
+    let first = unit(0).unwrap_or(0xfffd);
+    if let Some(character) = char::from_u32(u32::from(first)) {
+        return (character, 6);
+    }
+    let pair = unit(6).and_then(|second| char::decode_utf16([first, second]).next()?.ok());
+    pair.map_or((char::REPLACEMENT_CHARACTER, 6), |character| (character, 12))
+}
+
+/// Reads JSON from left to right.
+pub(super) struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    pub fn syntax<T>(&self) -> Result<T, ScanError> {
+        Err(ScanError { offset: self.at, kind: ScanErrorKind::Syntax })
+    }
+
+    pub fn shape<T>(&self, expected: &'static str) -> Result<T, ScanError> {
+        Err(ScanError { offset: self.at, kind: ScanErrorKind::Shape(expected) })
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn skip_whitespace(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// Skips white space, then `byte` if it comes next.
+    fn take(&mut self, byte: u8) -> bool {
+        self.skip_whitespace();
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), ScanError> {
+        if self.take(byte) { Ok(()) } else { self.syntax() }
+    }
+
+    /// Nothing but white space is left.
+    pub fn end(&mut self) -> Result<(), ScanError> {
+        self.skip_whitespace();
+        if self.at == self.text.len() { Ok(()) } else { self.syntax() }
+    }
+
+    /// Calls `field` with each key of the object that comes next; `field` reads the value.
+    pub fn object(
+        &mut self,
+        expected: &'static str,
+        mut field: impl FnMut(&mut Self, JsonStr<'a>) -> Result<(), ScanError>,
+    ) -> Result<(), ScanError> {
+        self.open(b'{', expected)?;
+        if self.take(b'}') {
+            return Ok(());
+        }
+        loop {
+            self.skip_whitespace();
+            if self.peek() != Some(b'"') {
+                return self.syntax();
+            }
+            let key = self.string("a key")?;
+            self.expect(b':')?;
+            field(self, key)?;
+            if !self.take(b',') {
+                return self.expect(b'}');
+            }
+        }
+    }
+
+    /// Calls `item` for each item of the array that comes next; `item` reads it.
+    pub fn array(
+        &mut self,
+        expected: &'static str,
+        mut item: impl FnMut(&mut Self) -> Result<(), ScanError>,
+    ) -> Result<(), ScanError> {
+        self.open(b'[', expected)?;
+        if self.take(b']') {
+            return Ok(());
+        }
+        loop {
+            item(self)?;
+            if !self.take(b',') {
+                return self.expect(b']');
+            }
+        }
+    }
+
+    /// The opening bracket; another value is another shape, anything else is no JSON.
+    fn open(&mut self, bracket: u8, expected: &'static str) -> Result<(), ScanError> {
+        if self.take(bracket) { Ok(()) } else { self.unexpected(expected) }
+    }
+
+    /// What comes next is not what was expected: another shape if it is a value, else no JSON.
+    fn unexpected<T>(&mut self, expected: &'static str) -> Result<T, ScanError> {
+        let before = self.at;
+        self.skip_value(0)?;
+        self.at = before;
+        self.shape(expected)
+    }
+
+    /// The string that comes next.
+    pub fn string(&mut self, expected: &'static str) -> Result<JsonStr<'a>, ScanError> {
+        self.skip_whitespace();
+        if self.peek() != Some(b'"') {
+            return self.unexpected(expected);
+        }
+        let start = self.at;
+        self.at += 1;
+        loop {
+            self.at += plain_run(&self.text.as_bytes()[self.at..]);
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(JsonStr(&self.text[start..self.at]));
+                }
+                Some(b'\\') => self.escape()?,
+                _ => return self.syntax(),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), ScanError> {
+        match self.text.as_bytes().get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+            Some(b'u') => {
+                let digits = self.text.as_bytes().get(self.at + 2..self.at + 6);
+                if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
+                    return self.syntax();
+                }
+                self.at += 6;
+            }
+            _ => return self.syntax(),
+        }
+        Ok(())
+    }
+
+    /// The whole number that comes next.
+    pub fn integer(&mut self, expected: &'static str) -> Result<i64, ScanError> {
+        self.skip_whitespace();
+        if !matches!(self.peek(), Some(b'-' | b'0'..=b'9')) {
+            return self.unexpected(expected);
+        }
+        let start = self.at;
+        self.skip_number()?;
+        match self.text[start..self.at].parse() {
+            Ok(number) => Ok(number),
+            Err(_) => self.shape(expected),
+        }
+    }
+
+    fn skip_digits(&mut self) -> Result<(), ScanError> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == start { self.syntax() } else { Ok(()) }
+    }
+
+    fn skip_number(&mut self) -> Result<(), ScanError> {
+        self.at += usize::from(self.peek() == Some(b'-'));
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.skip_digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.skip_digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            self.at += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
+            self.skip_digits()?;
+        }
+        Ok(())
+    }
+
+    /// Reads any value and returns it as it stands.
+    pub fn value(&mut self) -> Result<&'a str, ScanError> {
+        self.skip_whitespace();
+        let start = self.at;
+        self.skip_value(0)?;
+        Ok(&self.text[start..self.at])
+    }
+
+    fn skip_value(&mut self, depth: u32) -> Result<(), ScanError> {
+        if depth > DEPTH_MAX {
+            return self.shape("less nesting");
+        }
+        self.skip_whitespace();
+        match self.peek() {
+            Some(b'{') => self.object("an object", |scanner, _| scanner.skip_value(depth + 1)),
+            Some(b'[') => self.array("an array", |scanner| scanner.skip_value(depth + 1)),
+            Some(b'"') => self.string("a string").map(|_| ()),
+            Some(b'-' | b'0'..=b'9') => self.skip_number(),
+            _ => {
+                let rest = &self.text[self.at..];
+                match ["true", "false", "null"].iter().find(|word| rest.starts_with(**word)) {
+                    Some(word) => self.at += word.len(),
+                    None => return self.syntax(),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Where the scanner stands; with [`since`](Self::since), the text that a value was read from.
+    pub fn position(&mut self) -> usize {
+        self.skip_whitespace();
+        self.at
+    }
+
+    pub fn since(&self, position: usize) -> &'a str {
+        &self.text[position..self.at]
+    }
+}
+
+/// How many bytes come before the first quote, backslash or control character.
+fn plain_run(bytes: &[u8]) -> usize {
+    const LANES: usize = 32;
+    let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    let mut run = 0;
+    // Without a branch a byte, so that the compiler makes vector code of it.
+    while let Some(chunk) = bytes.get(run..run + LANES) {
+        if chunk.iter().fold(false, |any, &byte| any | special(byte)) {
+            break;
+        }
+        run += LANES;
+    }
+    run + bytes[run..].iter().take_while(|&&byte| !special(byte)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn accepts(text: &str) -> bool {
+        let mut scanner = Scanner::new(text);
+        scanner.value().is_ok() && scanner.end().is_ok()
+    }
+
+    fn read(text: &str) -> JsonStr<'_> {
+        Scanner::new(text).string("a string").expect("a JSON string")
+    }
+
+    #[test]
+    fn escapes_are_undone() {
+        assert_eq!(read(r#""a\n\t\"\\\/\b\f\r\u0041""#).value(), "a\n\t\"\\/\u{8}\u{c}\rA");
+        assert_eq!(read(r#""\ud83d\ude00 \u00e9""#).value(), "😀 é");
+        assert!(matches!(read(r#""plain""#).value(), Cow::Borrowed("plain")));
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_becomes_the_replacement_character() {
+        assert_eq!(read(r#""\ud83d""#).value(), "\u{fffd}");
+        assert_eq!(read(r#""\ud83dx\ude00""#).value(), "\u{fffd}x\u{fffd}");
+        assert_eq!(read(r#""\ud83d\u0041""#).value(), "\u{fffd}A");
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused() {
+        for text in [
+            "", "{", "[1,]", "{\"a\"}", "{\"a\":1,}", "01", "1.", "1e", "-", "\"\n\"", "\"\\q\"",
+            "\"\\u12g4\"", "nul", "\"open", "1 2", "{a:1}",
+        ] {
+            assert!(!accepts(text), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        assert!(accepts(&format!("{}{}", "[".repeat(60), "]".repeat(60))));
+        assert!(!accepts(&"[".repeat(100_000)));
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_serde_json_on_strings(value in any::<String>()) {
+            let text = serde_json::to_string(&value).expect("a string serialises");
+            prop_assert_eq!(read(&text).value(), value);
+        }
+
+        #[test]
+        fn accepts_just_what_serde_json_accepts(
+            text in r#"[\[\]{}:,"\\ntu0-9a-f.eE+\- ]{0,24}"#
+        ) {
+            // serde_json refuses a number that is no finite f64; the scanner reads none it does not need.
+            let theirs = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
+            prop_assert_eq!(accepts(&text), theirs, "{:?}", text);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What is sent for a log event: the hook, and two transforms that are built in.
+
+use super::decode::{LogEvent, Payload};
+
+/// What becomes of a log event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is sent, as the bytes that the transform appended.
+    Keep,
+    /// It is left out on purpose and counted as filtered.
+    Drop,
+    /// It cannot be sent; it goes to the dead-letter queue with this reason, which must not quote
+    /// the message.
+    Fail(String),
+}
+
+/// Shapes or filters log events one by one.
+pub trait Transform {
+    /// Appends what is to be sent for `event` to `out`. Appended bytes count only when the verdict
+    /// is [`Verdict::Keep`].
+    fn apply(&self, payload: &Payload<'_>, event: &LogEvent<'_>, out: &mut Vec<u8>) -> Verdict;
+}
+
+/// Sends each message as it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Passthrough;
+
+impl Transform for Passthrough {
+    fn apply(&self, _: &Payload<'_>, event: &LogEvent<'_>, out: &mut Vec<u8>) -> Verdict {
+        event.message.append_value_to(out);
+        Verdict::Keep
+    }
+}
+
+/// Sends one JSON object an event, on one line, that says where the message came from:
+/// `{"owner":…,"logGroup":…,"logStream":…,"id":…,"timestamp":…,"message":…}`.
+#[derive(Debug, Clone, Copy)]
+pub struct Envelope;
+
+impl Transform for Envelope {
+    fn apply(&self, payload: &Payload<'_>, event: &LogEvent<'_>, out: &mut Vec<u8>) -> Verdict {
+        // The raw slices are valid JSON strings already: copying is ten times cheaper than
+        // unescaping and escaping again.
+        for part in [
+            "{\"owner\":",
+            payload.owner.raw(),
+            ",\"logGroup\":",
+            payload.log_group.raw(),
+            ",\"logStream\":",
+            payload.log_stream.raw(),
+            ",\"id\":",
+            event.id.raw(),
+            ",\"timestamp\":",
+        ] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        append_decimal(event.timestamp_ms, out);
+        out.extend_from_slice(b",\"message\":");
+        out.extend_from_slice(event.message.raw().as_bytes());
+        out.push(b'}');
+        Verdict::Keep
+    }
+}
+
+fn append_decimal(number: i64, out: &mut Vec<u8>) {
+    use std::io::Write;
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "{number}");
+}
+
+/// One kept event: which one of the payload, and where its bytes are in [`Batch::bytes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Item {
+    /// Index into [`Payload::log_events`].
+    pub event: usize,
+    start: usize,
+    end: usize,
+}
+
+/// The transformed events of a payload.
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    /// Events to send, in the payload's order.
+    pub items: Vec<Item>,
+    /// How many events were left out on purpose.
+    pub filtered: usize,
+    /// Events that cannot be sent, with the reason.
+    pub failed: Vec<(usize, String)>,
+}
+
+impl Batch {
+    /// Applies `transform` to every event of `payload`.
+    pub fn transform(transform: &dyn Transform, payload: &Payload<'_>) -> Self {
+        let mut batch = Self {
+            bytes: Vec::with_capacity(payload.bytes),
+            items: Vec::with_capacity(payload.log_events.len()),
+            ..Self::default()
+        };
+        for (event, log_event) in payload.log_events.iter().enumerate() {
+            let start = batch.bytes.len();
+            match transform.apply(payload, log_event, &mut batch.bytes) {
+                Verdict::Keep => {
+                    batch.items.push(Item { event, start, end: batch.bytes.len() });
+                }
+                Verdict::Drop => {
+                    batch.bytes.truncate(start);
+                    batch.filtered += 1;
+                }
+                Verdict::Fail(reason) => {
+                    batch.bytes.truncate(start);
+                    batch.failed.push((event, reason));
+                }
+            }
+        }
+        batch
+    }
+
+    /// A batch of the given events, without a payload behind them.
+    #[must_use]
+    pub fn of<T: AsRef<[u8]>>(events: &[T]) -> Self {
+        let mut batch = Self::default();
+        for (event, bytes) in events.iter().enumerate() {
+            let start = batch.bytes.len();
+            batch.bytes.extend_from_slice(bytes.as_ref());
+            batch.items.push(Item { event, start, end: batch.bytes.len() });
+        }
+        batch
+    }
+
+    /// What is sent for `item`.
+    #[must_use]
+    pub fn bytes_of(&self, item: &Item) -> &[u8] {
+        &self.bytes[item.start..item.end]
+    }
+}
