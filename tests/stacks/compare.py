@@ -12,7 +12,7 @@ from typing import Any
 
 from read_back import Event, Record, enveloped, payloads
 
-# What nobody's account needs to know about Kinesis: us-east-1, on-demand list, last read 2026 (../../docs).
+# us-east-1, on-demand list prices, last read 2026.
 USD_A_PUT_UNIT = 0.014 / 1e6
 USD_A_SHARD_HOUR = 0.015
 SHARD_BYTES_A_SECOND = 1_000_000

@@ -210,7 +210,11 @@ def rows(options: Options, verdict: Verdict) -> list[tuple[str, str]]:
 
     def lag(percent: int) -> str:
         value = verdict.lag_percentile(percent)
-        return "– (no timestamp in passthrough)" if value is None else f"{value:,} ms"
+        if value is None:
+            return "– (no timestamp in passthrough)"
+        if verdict.lag_ms[0] < 0:
+            return f"– (clocks disagree: an event arrived {-verdict.lag_ms[0]:,} ms before it was written)"
+        return f"{value:,} ms"
 
     return [
         ("sent", f"{verdict.sent:,} events"),

@@ -26,6 +26,8 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 REGION = "eu-central-1"
 # What MiniStack knows as the account's root; nothing outside this machine does.
 ENGINE_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+# What the stream engine writes beside serving: each record's arrival in milliseconds.
+ARRIVALS = "arrivals.ndjson"
 START_S_MAX = 30
 STOP_S_MAX = 10
 
@@ -110,7 +112,7 @@ def stop_group(process: subprocess.Popen[bytes]) -> None:
 def start_stream(binary: Path, run_directory: Path, stay: bool) -> tuple[subprocess.Popen[bytes], str]:
     with open(run_directory / "stream.log", "wb") as log:
         process = subprocess.Popen(
-            [binary, "0"] + ([] if stay else ["--until-stdin-closes"]),
+            [binary, "0", "--arrivals", run_directory / ARRIVALS] + ([] if stay else ["--until-stdin-closes"]),
             stdin=subprocess.DEVNULL if stay else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -190,11 +192,8 @@ def stop_left_up(run_directory: Path) -> bool:
     found = False
     for group in json.loads(record.read_text())["process_groups"]:
         # The number may belong to somebody else by now: only a process that runs one of ours is stopped.
-        try:
-            command = Path(f"/proc/{group}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"ministack_launcher" in command or b"stream-engine" in command:
+        command = subprocess.run(["ps", "-o", "command=", "-p", str(group)], capture_output=True, text=True).stdout
+        if "ministack_launcher" in command or "stream-engine" in command:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGTERM)
                 found = True

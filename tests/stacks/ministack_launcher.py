@@ -3,7 +3,8 @@
 1. CloudWatch Logs -> Lambda: MiniStack calls the function once from a bare thread and forgets a 429. On AWS the
    subscription goes through Lambda's asynchronous queue. Both that path and `Invoke` with type Event use AsyncQueue.
 2. The subscription's payload: AWS writes UTF-8 and 56-digit event ids; MiniStack escapes all but ASCII and writes UUIDs.
-3. It ends with whoever started it, unless `--stay` is given: a killed demo leaves nothing behind.
+3. Policies that demand TLS (aws:SecureTransport) take loopback for it, where MiniStack speaks plain HTTP.
+4. It ends with whoever started it, unless `--stay` is given: a killed demo leaves nothing behind.
 
 `GET /_sluice/async-queue` shows what the queue holds, which no AWS interface does.
 """
@@ -24,6 +25,7 @@ import boto3
 from botocore.config import Config
 
 from ministack import app as ministack_app
+from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id
 from ministack.services import cloudwatch_logs, lambda_svc
 
@@ -106,6 +108,10 @@ def close_the_holes() -> AsyncQueue:
     cloudwatch_logs._fanout_to_subscription_filters = lambda group, stream, events: forward_to_subscriptions(
         queue, group, stream, events
     )
+    resolve = iam_evaluator._resolve_condition_key
+    iam_evaluator._resolve_condition_key = lambda key, context: (
+        "true" if key.lower() == "aws:securetransport" else resolve(key, context)
+    )
     return queue
 
 
@@ -126,7 +132,8 @@ def end_with_parent() -> None:
     """Stops this process when stdin closes, which it does however the parent ends."""
 
     def watch() -> None:
-        while sys.stdin.buffer.read(64):
+        # Not sys.stdin: its lock, held by this thread, would break the interpreter's own end.
+        while os.read(0, 64):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 

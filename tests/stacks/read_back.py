@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 # The deaggregator must be imported before messages_pb2, which it brings along.
 from aws_kinesis_agg.deaggregator import deaggregate_records
 
-from engines import Engines
+from engines import ARRIVALS, Engines
 
 AGGREGATE_MAGIC = b"\xf3\x89\x9a\xc2"
 GZIP_MAGIC = b"\x1f\x8b\x08"
@@ -50,8 +50,31 @@ class Record:
         return -(-self.size // PUT_UNIT_BYTES)
 
 
+def arrivals_ms(engines: Engines, stream_name: str) -> dict[str, int]:
+    """Arrival of each record by sequence number, as the stream engine wrote it down.
+
+    ferrokinesis 0.7.0 serves ApproximateArrivalTimestamp cut to whole seconds (put_records.rs: `alloc.now / 1000` in
+    integers), so that most lags would come out negative. Its capture log has the same clock in full.
+    """
+    found: dict[str, int] = {}
+    with open(engines.run_directory / ARRIVALS, "rb") as lines:
+        for line in lines:
+            record = json.loads(line)
+            if record["stream"] == stream_name:
+                found[record["sequence_number"]] = record["ts"]
+    return found
+
+
+def exact_arrival_ms(served_ms: int, captured_ms: int | None) -> int:
+    """The captured arrival, provided that it is the served one in more detail."""
+    if captured_ms is None or not 0 <= captured_ms - served_ms < 1000:
+        raise NotReadable(f"the engine serves arrival {served_ms} ms and wrote down {captured_ms} ms for one record")
+    return captured_ms
+
+
 def records(engines: Engines, stream_name: str) -> Iterator[Record]:
     """Every record of every shard, from the beginning."""
+    captured = arrivals_ms(engines, stream_name)
     kinesis = engines.client("kinesis")
     for shard in kinesis.list_shards(StreamName=stream_name)["Shards"]:
         iterator = kinesis.get_shard_iterator(
@@ -65,7 +88,10 @@ def records(engines: Engines, stream_name: str) -> Iterator[Record]:
                     shard["ShardId"],
                     record["PartitionKey"],
                     record["Data"],
-                    round(record["ApproximateArrivalTimestamp"].timestamp() * 1000),
+                    exact_arrival_ms(
+                        round(record["ApproximateArrivalTimestamp"].timestamp() * 1000),
+                        captured.get(record["SequenceNumber"]),
+                    ),
                 )
             behind = answer.get("MillisBehindLatest", 0)
             empty = empty + 1 if not answer["Records"] and not behind else 0
