@@ -65,7 +65,7 @@ impl FromStr for TransformName {
 }
 
 /// The smallest record target that still leaves room for a partition key and an event.
-const RECORD_BYTES_TARGET_MIN: usize = 1_000;
+const RECORD_BYTES_TARGET_MIN: usize = 1_024;
 
 /// More tries than this outlast any invocation.
 const PUT_ATTEMPTS_MAX: u32 = 100;

@@ -1,0 +1,89 @@
+//! The environment: every bad value named, and none replaced in silence.
+
+use std::collections::BTreeMap;
+
+use log_processor::Config;
+use log_processor::config::TransformName;
+use sluice::aws::Connection;
+use sluice::config::EnvReader;
+use sluice::records::{PartitionBy, RecordFormat};
+
+fn good() -> BTreeMap<&'static str, &'static str> {
+    BTreeMap::from([
+        ("STREAM_NAME", "logs"),
+        ("DEAD_LETTER_QUEUE_URL", "https://sqs.example/queue"),
+        ("TRANSFORM", "envelope"),
+        ("RECORD_FORMAT", "kpl"),
+        ("RECORD_BYTES_TARGET", "24900"),
+        ("PARTITION_BY", "even"),
+        ("CONCURRENCY_PER_SHARD", "1"),
+        ("PUT_ATTEMPTS_MAX", "10"),
+        ("AWS_LAMBDA_FUNCTION_NAME", "log-processor"),
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_ACCESS_KEY_ID", "key"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ])
+}
+
+fn read(variables: &BTreeMap<&str, &str>) -> Result<Config, Vec<String>> {
+    let lookup = |name: &str| variables.get(name).map(|value| (*value).to_owned());
+    let mut env = EnvReader::new(&lookup);
+    let (config, connection) = (Config::read(&mut env), Connection::read(&mut env));
+    let both = env.finish(config.zip(connection)).map_err(|error| error.0)?;
+    Ok(both.0)
+}
+
+#[test]
+fn a_good_environment_is_read() {
+    let config = read(&good()).expect("nothing is wrong");
+    assert_eq!(config.stream_name, "logs");
+    assert_eq!(config.transform, TransformName::Envelope);
+    assert_eq!(config.record_format, RecordFormat::Kpl);
+    assert_eq!(config.record_bytes_target, 24_900);
+    assert_eq!(config.partition_by, PartitionBy::Even);
+}
+
+#[test]
+fn the_queue_may_be_left_out() {
+    for value in [None, Some(""), Some(" ")] {
+        let mut variables = good();
+        variables.remove("DEAD_LETTER_QUEUE_URL");
+        variables.extend(value.map(|value| ("DEAD_LETTER_QUEUE_URL", value)));
+        assert_eq!(read(&variables).expect("fine").dead_letter_queue_url, None);
+    }
+}
+
+#[test]
+fn every_missing_variable_is_named_at_once() {
+    let problems = read(&BTreeMap::new()).expect_err("everything is missing");
+    for name in good().keys().filter(|name| **name != "DEAD_LETTER_QUEUE_URL") {
+        let of_name = problems.iter().filter(|problem| problem.starts_with(&format!("{name} ")));
+        assert_eq!(of_name.count(), 1, "{name} in {problems:?}");
+    }
+}
+
+#[test]
+fn a_malformed_variable_is_named_with_its_value_and_the_form_it_needs() {
+    for (name, value, form) in [
+        ("TRANSFORM", "vrl?", "passthrough or envelope"),
+        ("RECORD_FORMAT", "KPL", "single, kpl or gzip"),
+        ("RECORD_BYTES_TARGET", "25 KB", "bytes, 1024 to 1048576"),
+        ("RECORD_BYTES_TARGET", "1023", "bytes, 1024 to 1048576"),
+        ("RECORD_BYTES_TARGET", "1048577", "bytes, 1024 to 1048576"),
+        ("PARTITION_BY", "stream", "even or log-stream"),
+        ("CONCURRENCY_PER_SHARD", "0", "a number, 1 to 10"),
+        ("CONCURRENCY_PER_SHARD", "11", "a number, 1 to 10"),
+        ("CONCURRENCY_PER_SHARD", "1.5", "a number, 1 to 10"),
+        ("PUT_ATTEMPTS_MAX", "-1", "a number, 1 to 100"),
+        ("DEAD_LETTER_QUEUE_URL", "my-queue", "an SQS queue URL"),
+        ("AWS_ENDPOINT_URL", "localhost:4566", "a URL beginning with http:// or https://"),
+        ("AWS_ENDPOINT_URL_KINESIS", "x", "a URL beginning with http:// or https://"),
+    ] {
+        let mut variables = good();
+        variables.insert(name, value);
+        let problems = read(&variables).expect_err("one thing is wrong");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with(&format!("{name} = {value:?}: ")), "{problems:?}");
+        assert!(problems[0].contains(form), "{problems:?}");
+    }
+}
