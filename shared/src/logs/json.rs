@@ -373,6 +373,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
         #[test]
         fn agrees_with_serde_json_on_strings(value in any::<String>()) {
             let text = serde_json::to_string(&value).expect("a string serialises");
