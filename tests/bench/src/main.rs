@@ -1,2 +1,195 @@
-//! Placeholder until the benchmark is written.
-fn main() {}
+//! What the handler costs: CPU per uncompressed MB, from the raw event body to accepted PutRecords
+//! on a local sink, beside a plain handler in the same run.
+//!
+//! Every handler runs in a process of its own (this program again), which reports its own CPU
+//! time, user and system; the sink's is the parent's and counts for nobody. The handlers take
+//! turns, round after round, so that a noisy machine is noisy for all of them.
+
+#![allow(clippy::print_stdout, reason = "a table on stdout is what it is for")]
+
+mod ours;
+mod payloads;
+mod plain;
+mod sink;
+mod stages;
+mod worker;
+
+use std::process::ExitCode;
+
+use crate::sink::Sink;
+use crate::worker::{Handler, Worker};
+
+type Error = Box<dyn std::error::Error>;
+
+/// The promise (docs/performance.md): at payloads of this size, the default record format…
+const PROMISE_PAYLOAD_BYTES: usize = 100_000;
+/// …costs at most this share of the plain handler with the same transform.
+const PROMISE_RATIO_MAX: f64 = 0.45;
+
+const PAYLOAD_BYTES: [usize; 3] = [10_000, PROMISE_PAYLOAD_BYTES, 1_000_000];
+const ROUNDS_DEFAULT: usize = 7;
+/// Payload bytes a handler works through in one turn.
+const TURN_BYTES: usize = 16_000_000;
+
+const USAGE: &str = "\
+usage: bench [--check] [--stages] [--rounds N] [--seed N]
+  --check    exit 1 when the promise is broken
+  --stages   also print where our handler's CPU goes
+  --rounds   turns of each handler (default 7)
+  --seed     of the generated log lines (default 1)";
+
+struct Options {
+    check: bool,
+    stages: bool,
+    rounds: usize,
+    seed: u64,
+}
+
+fn main() -> Result<ExitCode, Error> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments
+        .first()
+        .is_some_and(|first| first == worker::SUBCOMMAND)
+    {
+        worker::serve(&arguments[1..])?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(options) = parse_options(arguments.into_iter()) else {
+        eprintln!("{USAGE}");
+        return Ok(ExitCode::from(2));
+    };
+    let sink = Sink::start()?;
+    println!(
+        "seed {}, {} rounds of {} MB a handler; CPU of the handler's own process, user + system",
+        options.seed,
+        options.rounds,
+        TURN_BYTES / 1_000_000
+    );
+    let mut kept = true;
+    for payload_bytes in PAYLOAD_BYTES {
+        let measured = measure(&options, &sink, payload_bytes)?;
+        print_table(payload_bytes, &measured);
+        kept &= payload_bytes != PROMISE_PAYLOAD_BYTES || promise_kept(&measured);
+    }
+    if options.stages {
+        stages::print(&sink, options.seed)?;
+    }
+    println!(
+        "\npromise: ours, kpl at {} KB costs at most {PROMISE_RATIO_MAX} of plain: {}",
+        PROMISE_PAYLOAD_BYTES / 1_000,
+        if kept { "kept" } else { "BROKEN" }
+    );
+    Ok(if options.check && !kept {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn parse_options(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
+    let mut options = Options {
+        check: false,
+        stages: false,
+        rounds: ROUNDS_DEFAULT,
+        seed: 1,
+    };
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--check" => options.check = true,
+            "--stages" => options.stages = true,
+            "--rounds" => options.rounds = arguments.next()?.parse().ok().filter(|n| *n > 0)?,
+            "--seed" => options.seed = arguments.next()?.parse().ok()?,
+            _ => return None,
+        }
+    }
+    Some(options)
+}
+
+/// One row of the table.
+struct Measured {
+    handler: Handler,
+    /// CPU milliseconds an uncompressed MB, ascending.
+    ms_per_mb: Vec<f64>,
+    calls_per_mb: f64,
+    records_per_mb: f64,
+    sent_bytes_per_byte: f64,
+}
+
+impl Measured {
+    fn median(&self) -> f64 {
+        self.ms_per_mb[self.ms_per_mb.len() / 2]
+    }
+}
+
+fn measure(options: &Options, sink: &Sink, payload_bytes: usize) -> Result<Vec<Measured>, Error> {
+    let start = |handler| Worker::start(handler, sink.port(), options.seed, payload_bytes);
+    let mut workers = Handler::ALL
+        .iter()
+        .map(|&handler| start(handler))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut measured: Vec<Measured> = Handler::ALL
+        .iter()
+        .map(|&handler| Measured {
+            handler,
+            ms_per_mb: Vec::new(),
+            calls_per_mb: 0.0,
+            records_per_mb: 0.0,
+            sent_bytes_per_byte: 0.0,
+        })
+        .collect();
+    for worker in &mut workers {
+        worker.turn(TURN_BYTES / 8)?;
+    }
+    for _ in 0..options.rounds {
+        for (worker, row) in workers.iter_mut().zip(&mut measured) {
+            let before = sink.seen();
+            let turn = worker.turn(TURN_BYTES)?;
+            let seen = sink.seen().since(before);
+            let mb = turn.bytes as f64 / 1e6;
+            row.ms_per_mb.push(turn.cpu.as_secs_f64() * 1e3 / mb);
+            row.calls_per_mb = seen.calls as f64 / mb;
+            row.records_per_mb = seen.records as f64 / mb;
+            row.sent_bytes_per_byte = seen.bytes as f64 / turn.bytes as f64;
+        }
+    }
+    for row in &mut measured {
+        row.ms_per_mb.sort_unstable_by(f64::total_cmp);
+    }
+    Ok(measured)
+}
+
+/// Ours against the plain handler with the same transform.
+fn ratio(row: &Measured, measured: &[Measured]) -> Option<f64> {
+    let plain = measured.iter().find(|other| {
+        other.handler.format.is_none() && other.handler.envelope == row.handler.envelope
+    })?;
+    Some(row.median() / plain.median())
+}
+
+fn promise_kept(measured: &[Measured]) -> bool {
+    measured
+        .iter()
+        .filter(|row| row.handler.is_default_format())
+        .all(|row| ratio(row, measured).is_some_and(|ratio| ratio <= PROMISE_RATIO_MAX))
+}
+
+fn print_table(payload_bytes: usize, measured: &[Measured]) {
+    println!("\npayloads of {} KB uncompressed", payload_bytes / 1_000);
+    println!(
+        "  {:<24} {:>9} {:>15}   {:>8} {:>8} {:>10} {:>8}",
+        "handler", "ms CPU/MB", "min–max", "of plain", "calls/MB", "records/MB", "sent B/B"
+    );
+    for row in measured {
+        let (first, last) = (row.ms_per_mb[0], row.ms_per_mb[row.ms_per_mb.len() - 1]);
+        println!(
+            "  {:<24} {:>9.2} {:>15}   {:>8.2} {:>8.1} {:>10.1} {:>8.2}",
+            row.handler.to_string(),
+            row.median(),
+            format!("{first:.2}–{last:.2}"),
+            ratio(row, measured).unwrap_or(f64::NAN),
+            row.calls_per_mb,
+            row.records_per_mb,
+            row.sent_bytes_per_byte,
+        );
+    }
+}
