@@ -4,7 +4,8 @@
    subscription goes through Lambda's asynchronous queue. Both that path and `Invoke` with type Event use AsyncQueue.
 2. The subscription's payload: AWS writes UTF-8 and 56-digit event ids; MiniStack escapes all but ASCII and writes UUIDs.
 3. Policies that demand TLS (aws:SecureTransport) take loopback for it, where MiniStack speaks plain HTTP.
-4. It ends with whoever started it, unless `--stay` is given: a killed demo leaves nothing behind.
+4. CloudFormation conditions: MiniStack leaves Fn::Join in them unevaluated, so that every list counts as not empty.
+5. It ends with whoever started it, unless `--stay` is given: a killed demo leaves nothing behind.
 
 `GET /_sluice/async-queue` shows what the queue holds, which no AWS interface does.
 """
@@ -28,6 +29,7 @@ from ministack import app as ministack_app
 from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id
 from ministack.services import cloudwatch_logs, lambda_svc
+from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
 
 from async_queue import AsyncQueue
 
@@ -102,12 +104,39 @@ def forward_to_subscriptions(queue: AsyncQueue, group: str, stream: str, events:
             queue.put(function, subscription_event(group, stream, subscription.get("filterName", ""), matching))
 
 
+def joined(node: Any, parameters: dict[str, Any]) -> Any:
+    """`node` with each Fn::Join over a list parameter, or over literals, replaced by its text."""
+    if isinstance(node, list):
+        return [joined(item, parameters) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if node.keys() == {"Fn::Join"}:
+        delimiter, items = node["Fn::Join"]
+        if isinstance(items, dict) and items.get("Ref") in parameters:
+            items = str(parameters[items["Ref"]]["Value"]).split(",")
+        if isinstance(items, list) and all(isinstance(item, str) for item in items):
+            return delimiter.join(item.strip() for item in items)
+    return {name: joined(value, parameters) for name, value in node.items()}
+
+
+def evaluate_joins_in_conditions() -> None:
+    evaluate = engine._evaluate_conditions
+
+    def with_joins(template: dict[str, Any], parameters: dict[str, Any]) -> dict[str, bool]:
+        return evaluate({**template, "Conditions": joined(template.get("Conditions", {}), parameters)}, parameters)
+
+    for module in (changesets, engine, handlers, provisioners, stacks):
+        if hasattr(module, "_evaluate_conditions"):
+            module._evaluate_conditions = with_joins
+
+
 def close_the_holes() -> AsyncQueue:
     queue = AsyncQueue(lambda_svc._execute_function_with_config_scope, send_to_queue, current_function)
     lambda_svc.invoke_async_with_retry = lambda function, event: queue.put(function, event)
     cloudwatch_logs._fanout_to_subscription_filters = lambda group, stream, events: forward_to_subscriptions(
         queue, group, stream, events
     )
+    evaluate_joins_in_conditions()
     resolve = iam_evaluator._resolve_condition_key
     iam_evaluator._resolve_condition_key = lambda key, context: (
         "true" if key.lower() == "aws:securetransport" else resolve(key, context)

@@ -1,0 +1,64 @@
+"""One pair of engines for all stack tests; each test launches what it needs under a name of its own."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import binaries
+import engines as local
+import pytest
+import stack
+from read_back import Event
+
+Launch = Callable[..., stack.Pipeline]
+
+
+@pytest.fixture(scope="session")
+def function_binary() -> Path:
+    return binaries.log_processor()
+
+
+@pytest.fixture(scope="session")
+def engines() -> Iterator[local.Engines]:
+    running = local.start(binaries.stream_engine(), local.TARGET / "stack-tests" / "run")
+    yield running
+    running.stop()
+
+
+_names = itertools.count(1)
+
+
+@pytest.fixture
+def launch(engines: local.Engines, function_binary: Path) -> Launch:
+    """Launches log-processing.yaml against a new stream: `launch(shards=1, LogGroupNames=..., RecordFormat=...)`."""
+
+    def launch_one(shards: int = 1, **parameters: Any) -> stack.Pipeline:
+        name = f"test-{next(_names)}"
+        stack.create_stream(engines, name, shards)
+        return stack.launch_processor(engines, function_binary, name, name, shards, parameters)
+
+    return launch_one
+
+
+def now_ms() -> int:
+    return round(time.time() * 1000)
+
+
+def write_logs(engines: local.Engines, group: str, stream: str, messages: list[str]) -> list[Event]:
+    """Writes to CloudWatch Logs, as an agent does; returns what must arrive."""
+    logs = engines.client("logs")
+    try:
+        logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    except logs.exceptions.ResourceAlreadyExistsException:
+        pass
+    timestamp = now_ms()
+    logs.put_log_events(
+        logGroupName=group,
+        logStreamName=stream,
+        logEvents=[{"timestamp": timestamp, "message": message} for message in messages],
+    )
+    return [Event(group, stream, timestamp, message.encode()) for message in messages]
