@@ -19,8 +19,8 @@ fn main() {
     let mut number = 0u32;
     while missing > 0 {
         let hash = Md5::digest(base36(number).as_bytes());
-        let stratum =
-            (u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) >> (32 - STRATA_BITS)) as usize;
+        let stratum = (u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
+            >> (32 - STRATA_BITS)) as usize;
         if keys[stratum].is_none() {
             keys[stratum] = Some(number);
             missing -= 1;

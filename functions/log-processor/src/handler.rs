@@ -9,8 +9,8 @@ use sluice::delivery::DeadLetter;
 use sluice::logs::{Batch, DecodeError, Decoder, MessageType, Payload, Transform};
 use sluice::ports::{Clock, EmitMetrics, PutRecords, SendDeadLetter, SendError};
 use sluice::records::{
-    Pacer, Packer, Packing, PartitionBy, PutPolicy, PutReport, Record, Spread, Stopped,
-    put_all, spread,
+    Pacer, Packer, Packing, PartitionBy, PutPolicy, PutReport, Record, Spread, Stopped, put_all,
+    spread,
 };
 use tracing::{error, warn};
 
@@ -139,8 +139,7 @@ where
                 let dead_letter = undecodable(event, &error);
                 warn!(reason = error.reason(), detail = %error, "an event cannot be decoded");
                 report.undecodable += 1;
-                let handed_over =
-                    hand_over(&self.ports, &[dead_letter], deadline_epoch_ms).await;
+                let handed_over = hand_over(&self.ports, &[dead_letter], deadline_epoch_ms).await;
                 if handed_over.is_err() {
                     report.hand_over_failed();
                 }

@@ -85,7 +85,8 @@ impl Report {
     /// What the dead-letter queue took.
     pub fn handed_over(&mut self, dead_letters: &[DeadLetter]) {
         self.events_dead_lettered =
-            dead_letters.iter().filter_map(|dead_letter| dead_letter.log_events).sum::<usize>() as u64;
+            dead_letters.iter().filter_map(|dead_letter| dead_letter.log_events).sum::<usize>()
+                as u64;
     }
 
     /// The invocation fails.
@@ -125,9 +126,7 @@ impl Report {
 fn lags_ms(timestamps_ms: Vec<i64>, now_ms: u64) -> Vec<u64> {
     let mut lags: Vec<u64> = timestamps_ms
         .into_iter()
-        .map(|timestamp_ms| {
-            now_ms.saturating_sub(u64::try_from(timestamp_ms).unwrap_or_default())
-        })
+        .map(|timestamp_ms| now_ms.saturating_sub(u64::try_from(timestamp_ms).unwrap_or_default()))
         .collect();
     lags.sort_unstable();
     if lags.len() <= LAG_VALUES_MAX {

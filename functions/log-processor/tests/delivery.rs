@@ -113,8 +113,8 @@ async fn partitioned_by_log_stream_a_stream_stays_in_one_shard_and_in_order() {
     world.stream.set_faults(move |_| {
         if plan.replace(true) { Fault::None } else { transient("InternalFailure") }
     });
-    let mut processor = world
-        .processor(log_processor::Config { partition_by: PartitionBy::LogStream, ..config() });
+    let mut processor =
+        world.processor(log_processor::Config { partition_by: PartitionBy::LogStream, ..config() });
     let messages: Vec<String> = (0..6_000).map(|n| format!("{n:0200}")).collect();
     processor.send(&messages).await.expect("delivered");
     let records = world.stream.records();
@@ -274,8 +274,8 @@ async fn only_refused_entries_go_again() {
         0 => Fault::RefuseEntries((0..call.entries).step_by(3).collect()),
         _ => Fault::None,
     });
-    let mut processor = world
-        .processor(log_processor::Config { record_format: RecordFormat::Single, ..config() });
+    let mut processor =
+        world.processor(log_processor::Config { record_format: RecordFormat::Single, ..config() });
     let messages = messages(100);
     processor.send(&messages).await.expect("delivered");
     world.assert_delivered_once(&messages);

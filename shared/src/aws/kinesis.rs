@@ -64,9 +64,7 @@ fn put_error(
 ) -> PutError {
     let (code, detail) = describe(error);
     let transient = match error {
-        SdkError::ServiceError(context) => {
-            is_transient(&code, context.raw().status().as_u16())
-        }
+        SdkError::ServiceError(context) => is_transient(&code, context.raw().status().as_u16()),
         SdkError::ConstructionFailure(_) => false,
         _ => true,
     };

@@ -48,7 +48,9 @@ impl SendDeadLetter for DeadLetterQueue {
 }
 
 fn attribute(data_type: &str, value: &str) -> Result<MessageAttributeValue, SendError> {
-    MessageAttributeValue::builder().data_type(data_type).string_value(value).build().map_err(
-        |error| SendError { code: "RequestNotSent".to_owned(), detail: error.to_string() },
-    )
+    MessageAttributeValue::builder()
+        .data_type(data_type)
+        .string_value(value)
+        .build()
+        .map_err(|error| SendError { code: "RequestNotSent".to_owned(), detail: error.to_string() })
 }

@@ -114,7 +114,9 @@ mod tests {
             let share = 1_000_000.0 / f64::from(concurrency);
             for &start in &departures {
                 let within = departures.iter().filter(|&&d| d >= start && d < start + SECOND);
-                assert!(within.count() as f64 * 20_000.0 <= share * (1.0 + BURST_SECONDS) + 20_000.0);
+                assert!(
+                    within.count() as f64 * 20_000.0 <= share * (1.0 + BURST_SECONDS) + 20_000.0
+                );
             }
         }
     }

@@ -98,7 +98,7 @@ mod tests {
                 let mut spread = Spread::new(&mut rng);
                 let mut counts = vec![0f64; shards as usize];
                 for _ in 0..keys {
-                    let shard = (hash_of(&spread.next_key()) >> 64) * shards >> 64;
+                    let shard = ((hash_of(&spread.next_key()) >> 64) * shards) >> 64;
                     counts[shard as usize] += 1.0;
                 }
                 let fair = keys as f64 / shards as f64;

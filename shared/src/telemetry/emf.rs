@@ -61,8 +61,7 @@ impl EmfLine {
         unit: Unit,
         value: u64,
     ) -> &mut Self {
-        self.definitions
-            .push(json!({ "Name": name, "Unit": unit.name(), "StorageResolution": 1 }));
+        self.definitions.push(json!({ "Name": name, "Unit": unit.name(), "StorageResolution": 1 }));
         self.members.insert(name.to_owned(), json!(value));
         self
     }

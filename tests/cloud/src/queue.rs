@@ -59,9 +59,8 @@ impl Queue {
 impl SendDeadLetter for &Queue {
     async fn send_dead_letter(&self, dead_letter: &DeadLetter) -> Result<(), SendError> {
         self.clock.sleep(CALL_TIME).await;
-        let refused = |code: &str| {
-            Err(SendError { code: code.to_owned(), detail: "simulated".to_owned() })
-        };
+        let refused =
+            |code: &str| Err(SendError { code: code.to_owned(), detail: "simulated".to_owned() });
         match self.mood.get() {
             Mood::Hangs => std::future::pending().await,
             Mood::Refuses => refused("ServiceUnavailable"),

@@ -122,7 +122,7 @@ impl State {
     /// Writes the entry, unless its shard is at its limit in this second.
     fn write(&mut self, epoch_ms: u64, record: &Record) -> Option<Refusal> {
         let hash = u128::from_be_bytes(Md5::digest(record.partition_key.as_bytes()).into());
-        let shard = ((hash >> 64) * self.shards.len() as u128 >> 64) as usize;
+        let shard = (((hash >> 64) * self.shards.len() as u128) >> 64) as usize;
         let used = &mut self.shards[shard];
         if used.second != epoch_ms / 1_000 {
             *used = SecondsUse { second: epoch_ms / 1_000, bytes: 0, records: 0 };

@@ -36,7 +36,9 @@ fn any_events() -> impl Strategy<Value = Vec<Vec<u8>>> {
         1 => (RECORD_BYTES_MAX - 20..RECORD_BYTES_MAX + 20).prop_map(|length| vec![b'\n'; length]),
     ]
     // An event of arbitrary bytes may look like an aggregate or gzip; log messages cannot.
-    .prop_filter("no magic", |event| !event.starts_with(&[0x1f, 0x8b]) && !event.starts_with(&[0xf3]));
+    .prop_filter("no magic", |event| {
+        !event.starts_with(&[0x1f, 0x8b]) && !event.starts_with(&[0xf3])
+    });
     proptest::collection::vec(event, 0..60)
 }
 
