@@ -397,6 +397,8 @@ def main() -> int:
     if sys.argv[1:]:
         print(__doc__, "\n\nusage: demo.py [stop]; set FORMAT, TRANSFORM, SEED, EVENTS, LOGS, KEEP in the environment")
         return 2
+    # SIGINT too: a shell that starts this in the background hands it on ignored, and Python then leaves it so.
+    signal.signal(signal.SIGINT, interrupted)
     signal.signal(signal.SIGTERM, interrupted)
     try:
         return 0 if run(Options.from_environment(dict(os.environ)), Progress()) else 1

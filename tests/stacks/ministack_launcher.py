@@ -164,6 +164,9 @@ def end_with_parent() -> None:
         # Not sys.stdin: its lock, held by this thread, would break the interpreter's own end.
         while os.read(0, 64):
             pass
+        # The group, which this process leads: its functions would outlive it.
+        if os.getpgrp() == os.getpid():
+            os.killpg(os.getpid(), signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True, name="parent-watch").start()

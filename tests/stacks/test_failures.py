@@ -94,16 +94,23 @@ def test_an_event_that_fits_no_record_is_dead_lettered_alone(engines: local.Engi
     assert letters[0]["attributes"]["LogEvents"] == "1"
 
 
-def test_an_event_that_just_fits_a_record_is_delivered(engines: local.Engines, launch: Launch) -> None:
-    pipeline = launch(Transform="passthrough")
-    message = "x" * (RECORD_BYTES_MAX - 256)
-    event = awslogs(
-        {"messageType": "DATA_MESSAGE", "owner": "000000000000", "logGroup": "g", "logStream": "s",
-         "subscriptionFilters": ["f"], "logEvents": [{"id": "1", "timestamp": 1, "message": message}]}
-    )  # fmt: skip
-    assert stack.invoke(engines, pipeline, event, wait=True)["error"] is None
-    (record,) = records(engines, pipeline.stream_name)
-    assert (record.data, record.size <= RECORD_BYTES_MAX) == (message.encode(), True)
+def test_around_the_record_limit_an_event_is_delivered_or_dead_lettered(
+    engines: local.Engines, launch: Launch
+) -> None:
+    pipeline = launch(Transform="passthrough", RecordFormat="single")
+    messages = [f"{spare:03d}".ljust(RECORD_BYTES_MAX - spare, "x") for spare in (0, 1, 4, 16, 64, 256)]
+    for message in messages:
+        event = awslogs(
+            {"messageType": "DATA_MESSAGE", "owner": "000000000000", "logGroup": "g", "logStream": "s",
+             "subscriptionFilters": ["f"], "logEvents": [{"id": "1", "timestamp": 1, "message": message}]}
+        )  # fmt: skip
+        assert stack.invoke(engines, pipeline, event, wait=True)["error"] is None
+    written = list(records(engines, pipeline.stream_name))
+    assert all(record.size <= RECORD_BYTES_MAX for record in written)
+    dead = [event.message for letter in stack.dead_letters(engines, pipeline) for event in events_in(json.loads(letter["body"]))]
+    assert sorted([record.data for record in written] + dead) == sorted(message.encode() for message in messages)
+    assert messages[0].encode() in dead, "no room for a key"
+    assert messages[-1].encode() not in dead, "room enough"
 
 
 def test_without_its_stream_the_remainder_is_dead_lettered_and_can_be_replayed(
