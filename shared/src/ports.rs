@@ -31,10 +31,18 @@ pub fn is_throttle(code: &str) -> bool {
 /// Why a whole PutRecords call failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PutError {
-    /// The same call may succeed later: throttling, a 5xx, a timeout, a broken connection. The
-    /// records may have been written all the same.
+    /// The same call may succeed later, and nothing of it was written: throttling.
     #[error("{code}: {detail}")]
     Transient {
+        /// The service's error code.
+        code: String,
+        /// What the service said.
+        detail: String,
+    },
+    /// The same call may succeed later, and this one may have been carried out: a 5xx, a timeout,
+    /// a broken connection.
+    #[error("{code}: {detail}")]
+    Unknown {
         /// The service's error code, or the kind of failure when there was no answer.
         code: String,
         /// What the service or the connection said.

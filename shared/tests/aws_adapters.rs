@@ -115,25 +115,23 @@ async fn a_200_with_refused_entries_names_them_by_place() {
 
 #[tokio::test]
 async fn errors_are_sorted_by_whether_they_can_pass() {
-    for (status, code, transient) in [
-        ("400 Bad Request", "ResourceNotFoundException", false),
-        ("400 Bad Request", "AccessDeniedException", false),
-        ("400 Bad Request", "KMSDisabledException", false),
-        ("400 Bad Request", "ValidationException", false),
-        ("400 Bad Request", "ProvisionedThroughputExceededException", true),
-        ("400 Bad Request", "KMSThrottlingException", true),
-        ("500 Internal Server Error", "InternalFailure", true),
-        ("503 Service Unavailable", "Whatever", true),
+    type Kind = fn(String, String) -> PutError;
+    let permanent: Kind = |code, detail| PutError::Permanent { code, detail };
+    let transient: Kind = |code, detail| PutError::Transient { code, detail };
+    let unknown: Kind = |code, detail| PutError::Unknown { code, detail };
+    for (status, code, kind) in [
+        ("400 Bad Request", "ResourceNotFoundException", permanent),
+        ("400 Bad Request", "AccessDeniedException", permanent),
+        ("400 Bad Request", "KMSDisabledException", permanent),
+        ("400 Bad Request", "ValidationException", permanent),
+        ("400 Bad Request", "ProvisionedThroughputExceededException", transient),
+        ("400 Bad Request", "KMSThrottlingException", transient),
+        ("500 Internal Server Error", "InternalFailure", unknown),
+        ("503 Service Unavailable", "Whatever", unknown),
     ] {
         let body = json!({ "__type": code, "message": "why" }).to_string();
         let (url, _served) = answer_once(http(status, &body)).await;
-        let (code, detail) = (code.to_owned(), "why".to_owned());
-        let expected = if transient {
-            PutError::Transient { code, detail }
-        } else {
-            PutError::Permanent { code, detail }
-        };
-        assert_eq!(put(&url).await, Err(expected));
+        assert_eq!(put(&url).await, Err(kind(code.to_owned(), "why".to_owned())));
     }
 }
 
@@ -143,7 +141,7 @@ async fn a_call_without_a_whole_answer_may_succeed_later() {
     for answer in ["", "HTTP/1.1 200 OK\r\ncontent-le", &whole[..whole.len() - 10]] {
         let (url, _served) = answer_once(answer.to_owned()).await;
         let error = put(&url).await.expect_err("no whole answer");
-        assert!(matches!(error, PutError::Transient { .. }), "{answer:?}: {error:?}");
+        assert!(matches!(error, PutError::Unknown { .. }), "{answer:?}: {error:?}");
     }
 }
 
@@ -153,7 +151,7 @@ async fn a_refused_connection_may_succeed_later() {
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     drop(listener);
     let error = put(&url).await.expect_err("nobody listens");
-    assert!(matches!(error, PutError::Transient { .. }), "{error:?}");
+    assert!(matches!(error, PutError::Unknown { .. }), "{error:?}");
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ pub(crate) struct Report {
     put_calls: u64,
     records_throttled: u64,
     records_failed: u64,
+    records_unknown: u64,
     lag_in_ms: Vec<u64>,
     lag_out_ms: Vec<u64>,
 }
@@ -79,6 +80,7 @@ impl Report {
         self.put_calls = put.calls;
         self.records_throttled = put.throttled;
         self.records_failed = put.failed;
+        self.records_unknown = put.unknown;
         self.lag_out_ms = lags_ms(timestamps, now_ms);
     }
 
@@ -114,6 +116,7 @@ impl Report {
             .metric("PutCalls", Unit::Count, self.put_calls)
             .metric("RecordsThrottled", Unit::Count, self.records_throttled)
             .metric("RecordsFailed", Unit::Count, self.records_failed)
+            .metric("RecordsPossiblyDuplicated", Unit::Count, self.records_unknown)
             .metric_high_resolution("WantedBytes", Unit::Bytes, self.wanted_bytes)
             .metric_high_resolution("WantedRecords", Unit::Count, self.wanted_records)
             .values("LagIn", Unit::Milliseconds, &self.lag_in_ms)

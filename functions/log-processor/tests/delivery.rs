@@ -339,6 +339,7 @@ async fn an_answer_lost_on_the_way_duplicates_and_never_loses() {
         let delivered = world.delivered();
         assert!(once(&messages).keys().all(|message| delivered.contains_key(message)));
         assert!(delivered.values().any(|&times| times == 2), "nothing was sent twice");
+        assert!(world.metrics.sum("RecordsPossiblyDuplicated") > 0);
     }
 }
 

@@ -63,22 +63,20 @@ fn put_error(
     >,
 ) -> PutError {
     let (code, detail) = describe(error);
-    let transient = match error {
-        SdkError::ServiceError(context) => is_transient(&code, context.raw().status().as_u16()),
-        SdkError::ConstructionFailure(_) => false,
-        _ => true,
-    };
-    if transient {
-        PutError::Transient { code, detail }
-    } else {
-        PutError::Permanent { code, detail }
+    match error {
+        SdkError::ServiceError(context) => match context.raw().status().as_u16() {
+            500.. => PutError::Unknown { code, detail },
+            status if is_transient(&code, status) => PutError::Transient { code, detail },
+            _ => PutError::Permanent { code, detail },
+        },
+        SdkError::ConstructionFailure(_) => PutError::Permanent { code, detail },
+        _ => PutError::Unknown { code, detail },
     }
 }
 
 /// The codes that PutRecords documents as passing, and whatever says so by its status.
 fn is_transient(code: &str, status: u16) -> bool {
-    status >= 500
-        || status == 429
+    status == 429
         || matches!(
             code,
             "ProvisionedThroughputExceededException"
@@ -103,8 +101,7 @@ mod tests {
         for (code, status) in [
             ("ProvisionedThroughputExceededException", 400),
             ("KMSThrottlingException", 400),
-            ("InternalFailure", 500),
-            ("anything", 503),
+            ("InternalFailure", 400),
             ("anything", 429),
         ] {
             assert!(is_transient(code, status), "{code}");

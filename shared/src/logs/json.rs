@@ -56,27 +56,53 @@ impl<'a> JsonStr<'a> {
 
     /// Appends the string's value, as [`value`](Self::value) gives it.
     pub fn append_value_to(self, out: &mut Vec<u8>) {
-        let mut rest = self.inner();
-        while let Some(backslash) = memchr::memchr(b'\\', rest.as_bytes()) {
-            out.extend_from_slice(&rest.as_bytes()[..backslash]);
-            let escape = rest.as_bytes()[backslash + 1];
-            let mut used = backslash + 2;
-            match escape {
-                b'n' => out.push(b'\n'),
-                b't' => out.push(b'\t'),
-                b'r' => out.push(b'\r'),
-                b'b' => out.push(0x08),
-                b'f' => out.push(0x0c),
-                b'u' => {
-                    let (character, length) = unicode_escape(&rest[backslash..]);
-                    used = backslash + length;
-                    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        let inner = self.inner();
+        let bytes = inner.as_bytes();
+        let Some(mut read) = memchr::memchr(b'\\', bytes) else {
+            out.extend_from_slice(bytes);
+            return;
+        };
+        // Where there is one escape there are many, in JSON within JSON: words are copied whole,
+        // and what follows an escape in them is overwritten. No value is longer than its escapes.
+        let start = out.len();
+        out.resize(start + bytes.len(), 0);
+        let value = &mut out[start..];
+        value[..read].copy_from_slice(&bytes[..read]);
+        let mut written = read;
+        while read < bytes.len() {
+            if let Some(word) = word_at(bytes, read) {
+                value[written..written + 8].copy_from_slice(&word.to_le_bytes());
+                let found = equal(word, b'\\');
+                let plain = if found == 0 { 8 } else { first_byte(found) };
+                read += plain;
+                written += plain;
+                if found == 0 {
+                    continue;
                 }
-                other => out.push(other),
+            } else if bytes[read] != b'\\' {
+                value[written] = bytes[read];
+                read += 1;
+                written += 1;
+                continue;
             }
-            rest = &rest[used..];
+            value[written] = match bytes[read + 1] {
+                b'n' => b'\n',
+                b't' => b'\t',
+                b'r' => b'\r',
+                b'b' => 0x08,
+                b'f' => 0x0c,
+                b'u' => {
+                    let (character, length) = unicode_escape(&inner[read..]);
+                    written += character.encode_utf8(&mut value[written..]).len();
+                    read += length;
+                    continue;
+                }
+                other => other,
+            };
+            read += 2;
+            written += 1;
         }
-        out.extend_from_slice(rest.as_bytes());
+        out.truncate(start + written);
     }
 }
 
@@ -314,18 +340,57 @@ impl<'a> Scanner<'a> {
 }
 
 /// How many bytes come before the first quote, backslash or control character.
+#[inline]
 fn plain_run(bytes: &[u8]) -> usize {
     const LANES: usize = 32;
     let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
     let mut run = 0;
-    // Without a branch a byte, so that the compiler makes vector code of it.
-    while let Some(chunk) = bytes.get(run..run + LANES) {
-        if chunk.iter().fold(false, |any, &byte| any | special(byte)) {
-            break;
+    let mut words = 0;
+    while let Some(word) = word_at(bytes, run) {
+        let found = below_0x20(word) | equal(word, b'"') | equal(word, b'\\');
+        if found != 0 {
+            return run + first_byte(found);
         }
-        run += LANES;
+        run += 8;
+        words += 1;
+        // A long run: without a branch a byte, so that the compiler makes vector code of it.
+        while words >= 4
+            && let Some(chunk) = bytes.get(run..run + LANES)
+            && !chunk.iter().fold(false, |any, &byte| any | special(byte))
+        {
+            run += LANES;
+        }
     }
     run + bytes[run..].iter().take_while(|&&byte| !special(byte)).count()
+}
+
+/// Eight bytes as a number, the first byte lowest.
+#[inline]
+fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..at + 8)?.first_chunk().map(|word| u64::from_le_bytes(*word))
+}
+
+// Which bytes of a word are of some kind: their top bits are set. A borrow may set those of bytes
+// above a true one, so only the lowest counts.
+
+const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+const TOP_BITS: u64 = LOW_BITS << 7;
+
+#[inline]
+fn below_0x20(word: u64) -> u64 {
+    word.wrapping_sub(LOW_BITS * 0x20) & !word & TOP_BITS
+}
+
+#[inline]
+fn equal(word: u64, byte: u8) -> u64 {
+    let zero = word ^ (LOW_BITS * u64::from(byte));
+    zero.wrapping_sub(LOW_BITS) & !zero & TOP_BITS
+}
+
+/// The index of the first byte whose top bit is set.
+#[inline]
+fn first_byte(found: u64) -> usize {
+    (found.trailing_zeros() / 8) as usize
 }
 
 #[cfg(test)]

@@ -59,6 +59,9 @@ pub struct PutReport {
     pub throttled: u64,
     /// Entries refused for another reason, or in calls that failed as a whole.
     pub failed: u64,
+    /// Entries of calls whose outcome is unknown: the stream may hold them twice, or hold some
+    /// that are in `remaining`.
+    pub unknown: u64,
 }
 
 /// Puts all `records`, or as many as `policy` and `cutoff_epoch_ms` allow.
@@ -199,7 +202,7 @@ impl<P: PutRecords, C: Clock> Run<'_, P, C> {
         let answer = match select(answer, cutoff).await {
             Either::Left((answer, _)) => answer,
             Either::Right(_) => {
-                self.report.borrow_mut().failed += entries.len() as u64;
+                self.count_unknown(entries.len());
                 self.stop(Stopped::DeadlineReached("a call was cut off".to_owned()));
                 return refused("a call was cut off");
             }
@@ -220,8 +223,13 @@ impl<P: PutRecords, C: Clock> Run<'_, P, C> {
             }
             // Which entries were taken cannot be told: all of them again.
             Ok(_) => {
-                self.report.borrow_mut().failed += entries.len() as u64;
+                self.count_unknown(entries.len());
                 refused("an answer of another length")
+            }
+            Err(PutError::Unknown { code, .. }) => {
+                self.count_unknown(entries.len());
+                self.hold.set(self.hold.get() || self.policy.in_order);
+                refused(&code)
             }
             Err(PutError::Transient { code, .. }) => {
                 let mut report = self.report.borrow_mut();
@@ -237,6 +245,12 @@ impl<P: PutRecords, C: Clock> Run<'_, P, C> {
                 not_tried()
             }
         }
+    }
+
+    fn count_unknown(&self, entries: usize) {
+        let mut report = self.report.borrow_mut();
+        report.failed += entries as u64;
+        report.unknown += entries as u64;
     }
 
     /// No more calls; an error that cannot go away outweighs the other reasons.

@@ -190,7 +190,7 @@ impl PutRecords for &Stream {
             })
             .collect();
         match fault {
-            Fault::AnswerLost => Err(PutError::Transient {
+            Fault::AnswerLost => Err(PutError::Unknown {
                 code: "BrokenResponse".to_owned(),
                 detail: "connection closed".to_owned(),
             }),

@@ -1,0 +1,97 @@
+# `make` alone prints the targets. Everything that is installed goes into .tools/ and target/.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PYTHON ?= python3
+TOOLS := .tools/venv/bin
+DEPLOY_TOOLS := .tools/deploy/bin
+# Lambda runs arm64 for a fifth less money.
+ARCHITECTURE ?= arm64
+AUTOSCALING_STACK ?= sluice-autoscaling
+LOG_PROCESSING_STACK ?= sluice-log-processing
+# Property tests draw from this seed. A failing run is repeated with `make test SEED=…`.
+SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+
+.PHONY: help
+help: ## Print this list
+	@printf 'make TARGET [VARIABLE=value …]\n\n'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | \
+		while IFS=$$'\t' read -r target text; do printf '  %-24s%s\n' "$$target" "$$text"; done
+
+.PHONY: tools
+tools: ## Install the pinned local engines and checks into .tools/
+	@$(PYTHON) tests/stacks/install.py
+
+.PHONY: demo
+demo: tools ## Carry 120,000 log events through the local stacks and compare [FORMAT= TRANSFORM= EVENTS= SEED= LOGS= KEEP=1]
+	@FORMAT='$(FORMAT)' TRANSFORM='$(TRANSFORM)' EVENTS='$(EVENTS)' LOGS='$(LOGS)' KEEP='$(KEEP)' \
+		SEED='$(if $(filter file,$(origin SEED)),,$(SEED))' $(TOOLS)/python tests/stacks/demo.py
+
+.PHONY: test
+test: test-rust test-stacks ## Run every test [SEED=]
+
+.PHONY: test-rust
+test-rust: ## Run the unit, promise and property tests [SEED=]
+	@echo 'property tests: SEED=$(SEED) (to repeat: make test-rust SEED=$(SEED))'
+	@export PROPTEST_RNG_SEED=$(SEED); \
+	if command -v cargo-nextest >/dev/null; then \
+		cargo nextest run --locked --no-fail-fast; \
+	else \
+		cargo test --locked --no-fail-fast; \
+	fi
+
+.PHONY: test-stacks
+test-stacks: tools ## Run the real templates and the real binary on the local engines
+	@$(TOOLS)/python -m pytest tests/stacks
+
+.PHONY: lint
+lint: tools ## Check format, clippy, docs and templates
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
+	$(TOOLS)/cfn-lint infra/*.yaml
+
+.PHONY: bench
+bench: ## Measure the handler's CPU beside a plain handler, in the same run
+	cargo run --release --locked -p bench
+
+.PHONY: build
+build: ## Build the functions for this machine
+	cargo build --release --locked -p log-processor
+
+.PHONY: deploy-tools
+deploy-tools:
+	@$(PYTHON) tests/stacks/install.py --for-deploy
+
+.PHONY: package
+package: deploy-tools ## Build the functions for Lambda, as zips under target/lambda/ [ARCHITECTURE=arm64|x86_64]
+	PATH="$(CURDIR)/$(DEPLOY_TOOLS):$$PATH" cargo lambda build --release --locked -p log-processor \
+		$(if $(filter arm64,$(ARCHITECTURE)),--arm64) --output-format zip
+
+.PHONY: deploy-autoscaling
+deploy-autoscaling: deploy-tools ## Launch or update the stream's stack [AUTOSCALING_STACK= PARAMETERS="Name=value …"]
+	$(DEPLOY_TOOLS)/aws cloudformation deploy --template-file infra/autoscaling.yaml \
+		--stack-name '$(AUTOSCALING_STACK)' --no-fail-on-empty-changeset \
+		$(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
+	$(DEPLOY_TOOLS)/aws cloudformation describe-stacks --stack-name '$(AUTOSCALING_STACK)' \
+		--query 'Stacks[0].Outputs' --output table
+
+.PHONY: deploy-log-processing
+deploy-log-processing: ## Build, upload, and launch or update the processor's stack: BUCKET= [LOG_PROCESSING_STACK= PARAMETERS=]
+	@test -n '$(BUCKET)' || { echo 'BUCKET=<an S3 bucket in your region> is needed for the code' >&2; exit 2; }
+	@$(MAKE) --no-print-directory package
+	@zip=target/lambda/log-processor/bootstrap.zip; \
+	key=sluice/log-processor-$$(sha256sum "$$zip" | cut -c1-16).zip; set -x; \
+	$(DEPLOY_TOOLS)/aws s3 cp "$$zip" "s3://$(BUCKET)/$$key"; \
+	$(DEPLOY_TOOLS)/aws cloudformation deploy --template-file infra/log-processing.yaml \
+		--stack-name '$(LOG_PROCESSING_STACK)' --no-fail-on-empty-changeset \
+		--capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND \
+		--parameter-overrides CodeS3Bucket='$(BUCKET)' CodeS3Key="$$key" Architecture='$(ARCHITECTURE)' $(PARAMETERS); \
+	$(DEPLOY_TOOLS)/aws cloudformation describe-stacks --stack-name '$(LOG_PROCESSING_STACK)' \
+		--query 'Stacks[0].Outputs' --output table
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed
+	rm -rf target .tools
