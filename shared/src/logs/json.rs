@@ -461,6 +461,14 @@ mod tests {
         }
 
         #[test]
+        fn agrees_with_serde_json_on_strings_full_of_escapes(
+            value in "[a-z\"\\\\\n\t\u{1}é😀]{0,200}"
+        ) {
+            let text = serde_json::to_string(&value).expect("a string serialises");
+            prop_assert_eq!(read(&text).value(), value);
+        }
+
+        #[test]
         fn accepts_just_what_serde_json_accepts(
             text in r#"[\[\]{}:,"\\ntu0-9a-f.eE+\- ]{0,24}"#
         ) {
