@@ -74,7 +74,7 @@ def exact_arrival_ms(served_ms: int, captured_ms: int | None) -> int:
 
 def records(engines: Engines, stream_name: str) -> Iterator[Record]:
     """Every record of every shard, from the beginning."""
-    captured = arrivals_ms(engines, stream_name)
+    served: list[tuple[str, dict[str, Any]]] = []
     kinesis = engines.client("kinesis")
     for shard in kinesis.list_shards(StreamName=stream_name)["Shards"]:
         iterator = kinesis.get_shard_iterator(
@@ -83,19 +83,21 @@ def records(engines: Engines, stream_name: str) -> Iterator[Record]:
         empty = 0
         while iterator and empty < 2:
             answer = kinesis.get_records(ShardIterator=iterator, Limit=10_000)
-            for record in answer["Records"]:
-                yield Record(
-                    shard["ShardId"],
-                    record["PartitionKey"],
-                    record["Data"],
-                    exact_arrival_ms(
-                        round(record["ApproximateArrivalTimestamp"].timestamp() * 1000),
-                        captured.get(record["SequenceNumber"]),
-                    ),
-                )
+            served.extend((shard["ShardId"], record) for record in answer["Records"])
             behind = answer.get("MillisBehindLatest", 0)
             empty = empty + 1 if not answer["Records"] and not behind else 0
             iterator = answer.get("NextShardIterator")
+    # Afterwards: the engine writes a record down only once it serves it.
+    captured = arrivals_ms(engines, stream_name)
+    for shard_id, record in served:
+        yield Record(
+            shard_id,
+            record["PartitionKey"],
+            record["Data"],
+            exact_arrival_ms(
+                round(record["ApproximateArrivalTimestamp"].timestamp() * 1000), captured.get(record["SequenceNumber"])
+            ),
+        )
 
 
 def payloads(record: Record, record_format: str) -> list[bytes]:
