@@ -12,5 +12,6 @@ pub mod limits;
 pub mod logs;
 pub mod ports;
 pub mod records;
+pub mod scaling;
 pub mod system;
 pub mod telemetry;

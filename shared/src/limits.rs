@@ -49,3 +49,16 @@ pub const SHARDS_MAX: usize = 10_000;
 
 /// Processors per shard that the template allows (`ConcurrencyPerShard`). Ours.
 pub const CONCURRENCY_PER_SHARD_MAX: u32 = 10;
+
+/// UpdateShardCount calls on one stream in any 24 hours, unless the quota was raised. (Kinesis API,
+/// UpdateShardCount; Nov 2026)
+pub const RESHARD_CALLS_MAX: u32 = 10;
+
+/// The window that [`RESHARD_CALLS_MAX`] counts in, in seconds.
+pub const RESHARD_WINDOW_SECONDS: u64 = 86_400;
+
+/// Concurrency that an account must keep unreserved. (Lambda quotas; Nov 2026)
+pub const UNRESERVED_CONCURRENCY_MIN: u32 = 100;
+
+/// One shard for one hour, in dollars. (Kinesis pricing; Nov 2026)
+pub const SHARD_HOUR_DOLLARS: f64 = 0.015;

@@ -1,11 +1,13 @@
 //! The verbs that reach outside, one a trait. [`crate::aws`] implements them with the SDK, the
 //! simulated AWS (`tests/cloud`) in memory. Handlers are generic over them and know nothing else.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
 use crate::delivery::DeadLetter;
 use crate::records::Record;
+use crate::scaling::{AlarmState, Shard, StreamStatus};
 
 /// Why the stream did not take one entry of a call that it otherwise answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,4 +103,200 @@ pub trait Clock {
 pub trait EmitMetrics {
     /// Emits the line; it has no newline at its end.
     fn emit(&self, line: &str);
+}
+
+/// Why a call of the control plane failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{call}: {code}: {detail}")]
+pub struct ControlError {
+    /// The API call.
+    pub call: &'static str,
+    /// The service's error code, or the kind of failure when there was no answer.
+    pub code: String,
+    /// What the service or the connection said.
+    pub detail: String,
+}
+
+/// `DescribeStreamSummary`, as far as scaling looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamSummary {
+    /// `StreamStatus`.
+    pub status: StreamStatus,
+    /// `OpenShardCount`.
+    pub open_shards: u32,
+}
+
+/// One alarm as `DescribeAlarms` gives it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alarm {
+    /// `AlarmName`.
+    pub name: String,
+    /// `StateValue`.
+    pub state: AlarmState,
+    /// `Threshold`.
+    pub threshold: f64,
+    /// `Period`, in seconds.
+    pub period_seconds: u32,
+}
+
+/// One metric to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricQuery {
+    /// `Namespace`.
+    pub namespace: String,
+    /// `MetricName`.
+    pub name: String,
+    /// `Dimensions`.
+    pub dimensions: Vec<(String, String)>,
+    /// `Sum`, `Maximum`, `p99`, …
+    pub statistic: String,
+}
+
+/// One data point: the minute that it belongs to, and the statistic over it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DataPoint {
+    /// The period's begin, in milliseconds since 1970.
+    pub epoch_ms: u64,
+    /// The statistic.
+    pub value: f64,
+}
+
+/// Looks at the stream.
+pub trait DescribeStream {
+    /// DescribeStreamSummary.
+    fn describe_stream(&self) -> impl Future<Output = Result<StreamSummary, ControlError>>;
+}
+
+/// Lists the stream's shards.
+pub trait ListShards {
+    /// ListShards, open ones only, every page.
+    fn list_open_shards(&self) -> impl Future<Output = Result<Vec<Shard>, ControlError>>;
+}
+
+/// Reshards the stream to a number of shards.
+pub trait UpdateShardCount {
+    /// UpdateShardCount with uniform scaling.
+    fn update_shard_count(&self, target: u32) -> impl Future<Output = Result<(), ControlError>>;
+}
+
+/// Splits one shard.
+pub trait SplitShard {
+    /// SplitShard.
+    fn split_shard(
+        &self,
+        shard_id: &str,
+        new_starting_hash_key: u128,
+    ) -> impl Future<Output = Result<(), ControlError>>;
+}
+
+/// Reads the stream's tags.
+pub trait ListTags {
+    /// ListTagsForStream, every page.
+    fn list_tags(&self) -> impl Future<Output = Result<BTreeMap<String, String>, ControlError>>;
+}
+
+/// Writes the stream's tags.
+pub trait AddTags {
+    /// AddTagsToStream.
+    fn add_tags(
+        &self,
+        tags: &BTreeMap<String, String>,
+    ) -> impl Future<Output = Result<(), ControlError>>;
+}
+
+/// Looks at alarms.
+pub trait DescribeAlarms {
+    /// DescribeAlarms by name; alarms that do not exist are left out.
+    fn describe_alarms(
+        &self,
+        names: &[String],
+    ) -> impl Future<Output = Result<Vec<Alarm>, ControlError>>;
+}
+
+/// Moves an alarm's threshold.
+pub trait PutAlarmThreshold {
+    /// DescribeAlarms and PutMetricAlarm with everything else as it was; the state stays.
+    fn put_alarm_threshold(
+        &self,
+        alarm: &str,
+        threshold: f64,
+    ) -> impl Future<Output = Result<(), ControlError>>;
+}
+
+/// Arms an alarm again.
+pub trait RearmAlarm {
+    /// SetAlarmState to INSUFFICIENT_DATA.
+    fn rearm_alarm(&self, alarm: &str) -> impl Future<Output = Result<(), ControlError>>;
+}
+
+/// Reads metrics.
+pub trait GetMetrics {
+    /// GetMetricData at one-minute periods in `from_ms`…`to_ms`; a list of data points a query,
+    /// oldest first. Minutes without data are left out.
+    fn get_metrics(
+        &self,
+        queries: &[MetricQuery],
+        from_ms: u64,
+        to_ms: u64,
+    ) -> impl Future<Output = Result<Vec<Vec<DataPoint>>, ControlError>>;
+}
+
+/// Reads a function's reserved concurrency.
+pub trait GetReservedConcurrency {
+    /// GetFunctionConcurrency; `None` when the function reserves none.
+    fn get_reserved_concurrency(
+        &self,
+        function: &str,
+    ) -> impl Future<Output = Result<Option<u32>, ControlError>>;
+}
+
+/// Sets a function's reserved concurrency.
+pub trait PutReservedConcurrency {
+    /// PutFunctionConcurrency.
+    fn put_reserved_concurrency(
+        &self,
+        function: &str,
+        reserved: u32,
+    ) -> impl Future<Output = Result<(), ControlError>>;
+}
+
+/// Reads what the account can still reserve.
+pub trait GetReservableConcurrency {
+    /// GetAccountSettings: unreserved concurrency less what must stay unreserved.
+    fn get_reservable_concurrency(&self) -> impl Future<Output = Result<u32, ControlError>>;
+}
+
+/// Everything that a scaling function may do.
+pub trait ControlPlane:
+    DescribeStream
+    + ListShards
+    + UpdateShardCount
+    + SplitShard
+    + ListTags
+    + AddTags
+    + DescribeAlarms
+    + PutAlarmThreshold
+    + RearmAlarm
+    + GetMetrics
+    + GetReservedConcurrency
+    + PutReservedConcurrency
+    + GetReservableConcurrency
+{
+}
+
+impl<T> ControlPlane for T where
+    T: DescribeStream
+        + ListShards
+        + UpdateShardCount
+        + SplitShard
+        + ListTags
+        + AddTags
+        + DescribeAlarms
+        + PutAlarmThreshold
+        + RearmAlarm
+        + GetMetrics
+        + GetReservedConcurrency
+        + PutReservedConcurrency
+        + GetReservableConcurrency
+{
 }

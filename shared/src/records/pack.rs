@@ -128,6 +128,8 @@ impl Packer {
             });
             first = last;
         }
+        let aggregates = packing.records.iter_mut().filter(|packed| packed.items.len() > 1);
+        aggregate::seal(aggregates.map(|packed| &mut packed.record.data));
     }
 
     fn pack_gzip(

@@ -1,0 +1,555 @@
+//! The decisions. Each lists the calls to make, in order, and says why.
+//!
+//! Orders that matter: concurrency and thresholds rise after the shards are open and fall before
+//! they close, so that the processors never offer more than the stream takes; the ledger is written
+//! before the call that it counts, so that a crash in between costs a call and hides none; an
+//! alarm is re-armed last, so that it cannot fire at what was just repaired.
+
+use std::fmt;
+
+use super::cost::dollars_per_hour;
+use super::observation::{AlarmLimit, MinuteLoad};
+use super::{
+    AlarmSeen, AlarmState, Floor, FunctionSeen, Ledger, Load, Observation, Policy, Rate, Shard,
+    ShardLoad, StreamStatus, Wake,
+};
+
+/// Minutes of load that a goal is made of: data points are one to two minutes late, and a spike
+/// must not be averaged away.
+const MINUTES_UP: usize = 5;
+
+/// A shard narrower than this share of an even one has been split before: it is hot because of a
+/// key, and splitting on would not help.
+const SKEW_WIDTH_MAX: f64 = 1.0 / 12.0;
+
+/// One call to make.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Act {
+    /// Write goal, floor and ledger to the stream's tags.
+    SaveState {
+        /// The new goal; `None` when it is reached.
+        goal: Option<u32>,
+        /// The plan in force.
+        floor: Option<Floor>,
+        /// The calls of the last 24 hours.
+        reshards: Ledger,
+    },
+    /// UpdateShardCount.
+    UpdateShardCount(u32),
+    /// SplitShard in the middle.
+    SplitShard {
+        /// The shard.
+        shard_id: String,
+        /// Where the upper half begins.
+        new_starting_hash_key: u128,
+    },
+    /// PutFunctionConcurrency.
+    PutConcurrency {
+        /// The function.
+        function: String,
+        /// Its reserved concurrency from now on.
+        reserved: u32,
+    },
+    /// PutMetricAlarm with another threshold.
+    PutThreshold {
+        /// The alarm.
+        alarm: String,
+        /// Its threshold from now on.
+        threshold: f64,
+    },
+    /// SetAlarmState to INSUFFICIENT_DATA, so that it can fire again.
+    Rearm {
+        /// The alarm.
+        alarm: String,
+    },
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// The stream is not ACTIVE.
+    Resharding(StreamStatus),
+    /// Already at the most shards that the policy allows.
+    AtMaximum,
+    /// Already at the default.
+    AtDefault,
+    /// Not within off-peak hours.
+    OutsideWindow,
+    /// Something is still on its way up.
+    GoalPending(u32),
+    /// A plan wants at least so many.
+    Floor(u32),
+    /// No load could be read.
+    NoLoad,
+    /// With half the shards this share of capacity would be used.
+    Busy(f64),
+    /// An alarm is in ALARM.
+    Alarmed,
+    /// Deliveries are this many milliseconds behind.
+    Lagging(u64),
+    /// A consumer is this many milliseconds behind.
+    IteratorAge(u64),
+    /// Lambda's queue holds events this many milliseconds old.
+    Backlog(u64),
+    /// Only so many calls are left, and they are kept for going up.
+    CallsKept(u32),
+    /// No UpdateShardCount call is left; shards are split one by one instead.
+    CallsGone,
+    /// No call is left and the shards are not known.
+    NothingToSplit,
+    /// Records are refused while the stream as a whole has room, and no shard stands out.
+    HotShardSuspected,
+    /// One key is hotter than a shard: no number of shards helps.
+    KeySkew(String),
+    /// The account cannot reserve as much concurrency as the shards want.
+    ConcurrencyAtEdge {
+        /// The function.
+        function: String,
+        /// What it should have.
+        wanted: u32,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resharding(status) => write!(out, "the stream is {status:?}"),
+            Self::AtMaximum => write!(out, "at the maximum"),
+            Self::AtDefault => write!(out, "at the default"),
+            Self::OutsideWindow => write!(out, "outside the off-peak window"),
+            Self::GoalPending(goal) => write!(out, "on the way to {goal} shards"),
+            Self::Floor(shards) => write!(out, "planned for at least {shards} shards"),
+            Self::NoLoad => write!(out, "the load is not known"),
+            Self::Busy(utilization) => {
+                write!(out, "half the shards would be used to {:.0} %", utilization * 100.0)
+            }
+            Self::Alarmed => write!(out, "an alarm is in ALARM"),
+            Self::Lagging(ms) => write!(out, "deliveries are {ms} ms behind"),
+            Self::IteratorAge(ms) => write!(out, "a consumer is {ms} ms behind"),
+            Self::Backlog(ms) => write!(out, "events have waited {ms} ms in Lambda's queue"),
+            Self::CallsKept(left) => write!(out, "the last {left} reshard calls are for going up"),
+            Self::CallsGone => write!(out, "no reshard call is left today"),
+            Self::NothingToSplit => write!(out, "no shard is known that could be split"),
+            Self::HotShardSuspected => write!(out, "a shard may be hot, and none is known"),
+            Self::KeySkew(shard) => write!(out, "a single key is too hot for its shard {shard}"),
+            Self::ConcurrencyAtEdge { function, wanted } => {
+                write!(out, "the account cannot reserve {wanted} for {function}")
+            }
+        }
+    }
+}
+
+/// What to do and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// Open shards when it was made.
+    pub open_shards: u32,
+    /// Where the stream should arrive.
+    pub goal: u32,
+    /// What is asked of the stream, where that was looked at.
+    pub demand: Option<Rate>,
+    /// The share of capacity that the demand uses.
+    pub utilization: Option<f64>,
+    /// UpdateShardCount calls that are left after it.
+    pub reshards_left: u32,
+    /// The calls to make, in order.
+    pub acts: Vec<Act>,
+    /// What was not done, and why.
+    pub refused: Vec<Refusal>,
+}
+
+impl Decision {
+    /// Open shards once the acts have taken effect.
+    #[must_use]
+    pub fn shards_after(&self) -> u32 {
+        self.acts.iter().fold(self.open_shards, |shards, act| match act {
+            Act::UpdateShardCount(target) => *target,
+            Act::SplitShard { .. } => shards + 1,
+            _ => shards,
+        })
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let after = self.shards_after();
+        if after == self.open_shards {
+            write!(out, "stay at {after} shards")?;
+        } else {
+            write!(out, "go from {} to {after} shards", self.open_shards)?;
+        }
+        if self.goal != after {
+            write!(out, " on the way to {}", self.goal)?;
+        }
+        if let (Some(demand), Some(utilization)) = (self.demand, self.utilization) {
+            write!(out, "; demand {demand}, {:.0} % of capacity", utilization * 100.0)?;
+        }
+        for act in &self.acts {
+            match act {
+                Act::PutConcurrency { function, reserved } => {
+                    write!(out, "; concurrency of {function} to {reserved}")?;
+                }
+                Act::PutThreshold { alarm, threshold } => {
+                    write!(out, "; threshold of {alarm} to {threshold:.0}")?;
+                }
+                Act::Rearm { alarm } => write!(out, "; re-arm {alarm}")?,
+                _ => {}
+            }
+        }
+        for refusal in &self.refused {
+            write!(out, "; not more, since {refusal}")?;
+        }
+        let (before, now) = (dollars_per_hour(self.open_shards), dollars_per_hour(after));
+        write!(out, "; ${before:.3} an hour before, ${now:.3} after; ")?;
+        write!(out, "{} reshard calls left", self.reshards_left)
+    }
+}
+
+/// Whether the load can change the decision, so that it is worth $0.01 per thousand metrics.
+#[must_use]
+pub fn needs_load(seen: &Observation) -> bool {
+    seen.is_alarmed() || matches!(seen.wake, Wake::Alarm(_) | Wake::OffPeak)
+}
+
+/// What the load asks of the stream: accepted and refused, or wanted, whichever is more, in the
+/// heaviest of `minutes`, and the backlog over the time in which it should drain.
+#[must_use]
+pub fn demand(policy: &Policy, load: &Load, minutes: usize) -> Rate {
+    let recent = &load.minutes[load.minutes.len().saturating_sub(minutes)..];
+    let asked = recent.iter().map(minute_demand).fold(Rate::default(), Rate::max);
+    let queue_seconds = load.queue_age_ms as f64 / 1_000.0;
+    asked.plus(asked.times(queue_seconds / policy.drain_seconds))
+}
+
+fn minute_demand(minute: &MinuteLoad) -> Rate {
+    let accepted = minute.accepted;
+    // Refused records are counted, not weighed: take them to be as large as the accepted ones.
+    let record_bytes = if accepted.records > 0.0 { accepted.bytes / accepted.records } else { 0.0 };
+    let refused =
+        Rate { bytes: minute.refused_records * record_bytes, records: minute.refused_records };
+    accepted.plus(refused).max(minute.wanted)
+}
+
+/// Decides for every wake-up but the off-peak one: goes up when the demand wants it, follows a
+/// plan or a person, finishes what was begun, and brings concurrency, thresholds and alarms in
+/// line with the shards that are open.
+#[must_use]
+pub fn decide_scale_up(policy: &Policy, seen: &Observation) -> Decision {
+    let demand = seen.load.as_ref().map(|load| demand(policy, load, MINUTES_UP));
+    let mut draft = Draft::new(policy, seen, demand);
+
+    let floor = seen.floor_in_force().map_or(0, |floor| floor.shards);
+    let wanted = match (seen.wake.clone(), demand) {
+        (Wake::Person(shards), _) => Some(shards),
+        (_, Some(demand)) => {
+            Some(demand.shards_needed(policy.shard_capacity(), policy.target_utilization))
+        }
+        // Alarmed, and the load cannot be read: one step is better than none.
+        (_, None) if alarmed_beyond_current_threshold(policy, seen) => Some(seen.open_shards * 2),
+        _ => None,
+    };
+    let is_person = matches!(seen.wake, Wake::Person(_));
+    let unfinished = seen.goal.filter(|&goal| goal != seen.open_shards);
+    draft.goal = match (wanted, is_person) {
+        (Some(shards), true) => policy.clamp(shards.max(floor)),
+        (wanted, _) => {
+            // An unfinished way down (a person's) goes on unless the demand forbids it.
+            let base = unfinished.unwrap_or(seen.open_shards);
+            policy.clamp(base.max(wanted.unwrap_or(0)).max(floor))
+        }
+    };
+    if wanted.is_some_and(|shards| shards > policy.shard_count_max) {
+        draft.refused.push(Refusal::AtMaximum);
+    }
+
+    if seen.status == StreamStatus::Active {
+        draft.align(seen.open_shards);
+        draft.step_towards_goal();
+        if draft.goal == seen.open_shards {
+            draft.relieve_hot_shard();
+        }
+    } else {
+        draft.refused.push(Refusal::Resharding(seen.status));
+    }
+    draft.finish()
+}
+
+/// Half the open shards, rounded up: UpdateShardCount refuses less than half.
+#[must_use]
+pub fn decide_scale_down(policy: &Policy, seen: &Observation) -> Decision {
+    let minutes = seen.load.as_ref().map_or(0, |load| load.minutes.len());
+    let demand = seen.load.as_ref().map(|load| demand(policy, load, minutes));
+    let mut draft = Draft::new(policy, seen, demand);
+    let floor = seen.floor_in_force().map_or(0, |floor| floor.shards);
+    let lowest = policy.clamp(policy.shard_count_default.max(floor));
+    let next = seen.open_shards.div_ceil(2).max(lowest);
+
+    if let Some(refusal) = refuse_down(policy, seen, demand, next, floor) {
+        draft.refused.push(refusal);
+        draft.goal = seen.goal.unwrap_or(seen.open_shards);
+        if seen.status == StreamStatus::Active {
+            draft.align(seen.open_shards);
+        }
+        return draft.finish();
+    }
+    draft.goal = next;
+    draft.keeps_goal = false;
+    draft.align(next);
+    draft.step_towards_goal();
+    draft.finish()
+}
+
+/// The first gate that keeps the shards.
+fn refuse_down(
+    policy: &Policy,
+    seen: &Observation,
+    demand: Option<Rate>,
+    next: u32,
+    floor: u32,
+) -> Option<Refusal> {
+    if !seen.off_peak {
+        return Some(Refusal::OutsideWindow);
+    }
+    if seen.status != StreamStatus::Active {
+        return Some(Refusal::Resharding(seen.status));
+    }
+    if next >= seen.open_shards {
+        let held_by_floor = floor >= seen.open_shards && floor > policy.shard_count_default;
+        return Some(if held_by_floor { Refusal::Floor(floor) } else { Refusal::AtDefault });
+    }
+    if let Some(goal) = seen.goal.filter(|&goal| goal > seen.open_shards) {
+        return Some(Refusal::GoalPending(goal));
+    }
+    if seen.is_alarmed() {
+        return Some(Refusal::Alarmed);
+    }
+    let (Some(demand), Some(load)) = (demand, &seen.load) else {
+        return Some(Refusal::NoLoad);
+    };
+    let utilization = demand.utilization_of(policy.shard_capacity().times(f64::from(next)));
+    if utilization > policy.utilization_down_max {
+        return Some(Refusal::Busy(utilization));
+    }
+    if load.lag_ms > policy.lag_ms_max {
+        return Some(Refusal::Lagging(load.lag_ms));
+    }
+    if load.iterator_age_ms > policy.lag_ms_max {
+        return Some(Refusal::IteratorAge(load.iterator_age_ms));
+    }
+    if load.queue_age_ms > policy.lag_ms_max {
+        return Some(Refusal::Backlog(load.queue_age_ms));
+    }
+    let left = seen.reshards.left(seen.now_ms, policy.reshard_calls_max);
+    (left <= policy.reshards_kept_for_up).then_some(Refusal::CallsKept(left))
+}
+
+/// Whether an alarm that watches the present number of shards is in ALARM: one whose threshold
+/// belongs to another number is about the past.
+fn alarmed_beyond_current_threshold(policy: &Policy, seen: &Observation) -> bool {
+    seen.alarms.iter().any(|alarm| {
+        let current = wanted_threshold(policy, alarm, seen.open_shards)
+            .is_none_or(|threshold| is_close(threshold, alarm.threshold));
+        alarm.state == AlarmState::Alarm && current
+    })
+}
+
+/// The threshold that `alarm` should have; `None` when it does not follow the shards.
+fn wanted_threshold(policy: &Policy, alarm: &AlarmSeen, shards: u32) -> Option<f64> {
+    let shard = policy.shard_capacity();
+    let per_shard_and_second = match alarm.limit {
+        AlarmLimit::Bytes => shard.bytes,
+        AlarmLimit::Records => shard.records,
+        AlarmLimit::Refused => return None,
+    };
+    Some(policy.threshold(per_shard_and_second, shards, alarm.period_seconds))
+}
+
+fn is_close(one: f64, other: f64) -> bool {
+    (one - other).abs() <= one.abs().max(other.abs()) * 1e-6
+}
+
+/// A decision in the making.
+struct Draft<'a> {
+    policy: &'a Policy,
+    seen: &'a Observation,
+    demand: Option<Rate>,
+    goal: u32,
+    /// Whether later wake-ups finish the way to the goal. Scale-down's single step is not finished
+    /// by others: its gates must hold at the moment it is taken.
+    keeps_goal: bool,
+    acts: Vec<Act>,
+    refused: Vec<Refusal>,
+    reshards: Ledger,
+}
+
+impl<'a> Draft<'a> {
+    fn new(policy: &'a Policy, seen: &'a Observation, demand: Option<Rate>) -> Self {
+        Self {
+            policy,
+            seen,
+            demand,
+            goal: seen.open_shards,
+            keeps_goal: true,
+            acts: Vec::new(),
+            refused: Vec::new(),
+            reshards: seen.reshards.clone(),
+        }
+    }
+
+    /// Brings concurrency and thresholds in line with `shards`.
+    fn align(&mut self, shards: u32) {
+        let mut reservable = self.seen.reservable_concurrency;
+        for function in &self.seen.functions {
+            let wanted = self.policy.concurrency(shards, function.share);
+            self.align_function(function, wanted, &mut reservable);
+        }
+        for alarm in &self.seen.alarms {
+            let Some(threshold) = wanted_threshold(self.policy, alarm, shards) else { continue };
+            if !is_close(threshold, alarm.threshold) {
+                self.acts.push(Act::PutThreshold { alarm: alarm.name.clone(), threshold });
+            }
+        }
+    }
+
+    fn align_function(
+        &mut self,
+        function: &FunctionSeen,
+        wanted: u32,
+        reservable: &mut Option<u32>,
+    ) {
+        let reserved = function.reserved.unwrap_or(0);
+        let more_max = reservable.unwrap_or(u32::MAX);
+        let possible = wanted.min(reserved.saturating_add(more_max));
+        if possible < wanted {
+            let function = function.name.clone();
+            self.refused.push(Refusal::ConcurrencyAtEdge { function, wanted });
+        }
+        if let Some(reservable) = reservable {
+            *reservable = reservable.saturating_add(reserved).saturating_sub(possible);
+        }
+        // A reservation of nothing would stop the function.
+        if function.reserved != Some(possible) && possible > 0 {
+            let function = function.name.clone();
+            self.acts.push(Act::PutConcurrency { function, reserved: possible });
+        }
+    }
+
+    /// One legal step towards the goal.
+    fn step_towards_goal(&mut self) {
+        let open = self.seen.open_shards;
+        if self.goal == open {
+            return;
+        }
+        if self.seen.reshards.left(self.seen.now_ms, self.policy.reshard_calls_max) == 0 {
+            self.refused.push(Refusal::CallsGone);
+            if self.goal > open {
+                self.split_hottest();
+            }
+            return;
+        }
+        let next = self.goal.clamp(open.div_ceil(2), open.saturating_mul(2));
+        if next < open {
+            self.acts.retain(|act| {
+                !matches!(act, Act::PutConcurrency { .. } | Act::PutThreshold { .. })
+            });
+            self.refused.retain(|refusal| !matches!(refusal, Refusal::ConcurrencyAtEdge { .. }));
+            self.align(next);
+        }
+        self.reshards = self.seen.reshards.with_call(self.seen.now_ms);
+        self.save_state();
+        self.acts.push(Act::UpdateShardCount(next));
+    }
+
+    fn save_state(&mut self) {
+        self.acts.push(Act::SaveState {
+            goal: self.goal_to_keep(),
+            floor: self.seen.floor_in_force(),
+            reshards: self.reshards.clone(),
+        });
+    }
+
+    fn goal_to_keep(&self) -> Option<u32> {
+        (self.keeps_goal && self.goal != self.seen.open_shards).then_some(self.goal)
+    }
+
+    /// Splits one shard where UpdateShardCount cannot be called: the hottest, else the widest.
+    fn split_hottest(&mut self) {
+        let policy = self.policy;
+        let heat = |load: &ShardLoad| {
+            load.offered.map_or(0.0, |rate| rate.utilization_of(policy.shard_capacity()))
+        };
+        let hottest = self.seen.shards.iter().flatten().max_by(|one, other| {
+            heat(one)
+                .total_cmp(&heat(other))
+                .then(one.shard.width().cmp(&other.shard.width()))
+                .then(other.shard.id.cmp(&one.shard.id))
+        });
+        match hottest.map(|load| &load.shard) {
+            Some(shard) if shard.width() > 0 => self.split(shard.clone()),
+            _ => self.refused.push(Refusal::NothingToSplit),
+        }
+    }
+
+    fn split(&mut self, shard: Shard) {
+        self.save_state();
+        self.acts.push(Act::SplitShard {
+            new_starting_hash_key: shard.from + shard.width() / 2 + 1,
+            shard_id: shard.id,
+        });
+    }
+
+    /// Records are refused though the stream has room: splits the shard that is over its limit, or
+    /// says that no number of shards would help.
+    fn relieve_hot_shard(&mut self) {
+        let refusing =
+            self.seen.alarms.iter().any(|alarm| {
+                alarm.limit == AlarmLimit::Refused && alarm.state == AlarmState::Alarm
+            });
+        if !refusing || self.goal >= self.policy.shard_count_max {
+            return;
+        }
+        let capacity = self.policy.shard_capacity();
+        let hot = self.seen.shards.iter().flatten().filter_map(|load| {
+            let heat = load.offered?.utilization_of(capacity);
+            (heat > 1.0).then_some((heat, &load.shard))
+        });
+        let Some((_, shard)) = hot.max_by(|one, other| one.0.total_cmp(&other.0)) else {
+            self.refused.push(Refusal::HotShardSuspected);
+            return;
+        };
+        let even = u128::MAX as f64 / f64::from(self.seen.open_shards);
+        if (shard.width() as f64) < even * SKEW_WIDTH_MAX {
+            self.refused.push(Refusal::KeySkew(shard.id.clone()));
+        } else {
+            self.split(shard.clone());
+        }
+    }
+
+    fn finish(mut self) -> Decision {
+        let seen = self.seen;
+        let acted = !self.acts.is_empty();
+        let goal = self.goal_to_keep();
+        let saves = self.acts.iter().any(|act| matches!(act, Act::SaveState { .. }));
+        // A goal that was raised or reached, or a plan that began or ended, is remembered even when
+        // nothing else can be done now.
+        if !saves && (goal != seen.goal || seen.floor_in_force() != seen.floor) {
+            self.save_state();
+        }
+        if acted {
+            let alarmed = seen.alarms.iter().filter(|alarm| alarm.state == AlarmState::Alarm);
+            for alarm in alarmed {
+                self.acts.push(Act::Rearm { alarm: alarm.name.clone() });
+            }
+        }
+        let capacity = self.policy.shard_capacity().times(f64::from(seen.open_shards));
+        Decision {
+            open_shards: seen.open_shards,
+            goal: self.goal,
+            demand: self.demand,
+            utilization: self.demand.map(|demand| demand.utilization_of(capacity)),
+            reshards_left: self.reshards.left(seen.now_ms, self.policy.reshard_calls_max),
+            acts: self.acts,
+            refused: self.refused,
+        }
+    }
+}
