@@ -2,7 +2,9 @@
 
 1. CloudWatch Logs -> Lambda: MiniStack calls the function once from a bare thread and forgets a 429. On AWS the
    subscription goes through Lambda's asynchronous queue. Both that path and `Invoke` with type Event use AsyncQueue.
-2. The subscription's payload: AWS writes UTF-8 and 56-digit event ids; MiniStack escapes all but ASCII and writes UUIDs.
+2. The subscription's payload: 56-digit event ids, as AWS documents, where MiniStack writes UUIDs; and plain UTF-8, where
+   MiniStack escapes all but ASCII. That AWS does not escape is taken as given, not looked up: it matters, because the
+   envelope copies the escaped text, and a long message of two-byte letters then outgrows a record.
 3. Policies that demand TLS (aws:SecureTransport) take loopback for it, where MiniStack speaks plain HTTP.
 4. CloudFormation conditions: MiniStack leaves Fn::Join in them unevaluated, so that every list counts as not empty.
 5. It ends with whoever started it, unless `--stay` is given: a killed demo leaves nothing behind.
