@@ -27,15 +27,15 @@ const PROMISE_PAYLOAD_BYTES: usize = 100_000;
 const PROMISE_RATIO_MAX: f64 = 0.45;
 
 const PAYLOAD_BYTES: [usize; 3] = [10_000, PROMISE_PAYLOAD_BYTES, 1_000_000];
-const ROUNDS_DEFAULT: usize = 7;
-/// Payload bytes a handler works through in one turn.
-const TURN_BYTES: usize = 16_000_000;
+const ROUNDS_DEFAULT: usize = 25;
+/// Payload bytes a handler works through in one turn: short, so that all have the same noise.
+const TURN_BYTES: usize = 4_000_000;
 
 const USAGE: &str = "\
 usage: bench [--check] [--stages] [--rounds N] [--seed N]
   --check    exit 1 when the promise is broken
   --stages   also print where our handler's CPU goes
-  --rounds   turns of each handler (default 7)
+  --rounds   turns of each handler (default 25)
   --seed     of the generated log lines (default 1)";
 
 struct Options {
@@ -47,10 +47,7 @@ struct Options {
 
 fn main() -> Result<ExitCode, Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments
-        .first()
-        .is_some_and(|first| first == worker::SUBCOMMAND)
-    {
+    if arguments.first().is_some_and(|first| first == worker::SUBCOMMAND) {
         worker::serve(&arguments[1..])?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -79,20 +76,11 @@ fn main() -> Result<ExitCode, Error> {
         PROMISE_PAYLOAD_BYTES / 1_000,
         if kept { "kept" } else { "BROKEN" }
     );
-    Ok(if options.check && !kept {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if options.check && !kept { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn parse_options(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
-    let mut options = Options {
-        check: false,
-        stages: false,
-        rounds: ROUNDS_DEFAULT,
-        seed: 1,
-    };
+    let mut options = Options { check: false, stages: false, rounds: ROUNDS_DEFAULT, seed: 1 };
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--check" => options.check = true,
@@ -108,25 +96,17 @@ fn parse_options(mut arguments: impl Iterator<Item = String>) -> Option<Options>
 /// One row of the table.
 struct Measured {
     handler: Handler,
-    /// CPU milliseconds an uncompressed MB, ascending.
+    /// CPU milliseconds an uncompressed MB, by round.
     ms_per_mb: Vec<f64>,
     calls_per_mb: f64,
     records_per_mb: f64,
     sent_bytes_per_byte: f64,
 }
 
-impl Measured {
-    fn median(&self) -> f64 {
-        self.ms_per_mb[self.ms_per_mb.len() / 2]
-    }
-}
-
 fn measure(options: &Options, sink: &Sink, payload_bytes: usize) -> Result<Vec<Measured>, Error> {
     let start = |handler| Worker::start(handler, sink.port(), options.seed, payload_bytes);
-    let mut workers = Handler::ALL
-        .iter()
-        .map(|&handler| start(handler))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut workers =
+        Handler::ALL.iter().map(|&handler| start(handler)).collect::<Result<Vec<_>, _>>()?;
     let mut measured: Vec<Measured> = Handler::ALL
         .iter()
         .map(|&handler| Measured {
@@ -138,7 +118,7 @@ fn measure(options: &Options, sink: &Sink, payload_bytes: usize) -> Result<Vec<M
         })
         .collect();
     for worker in &mut workers {
-        worker.turn(TURN_BYTES / 8)?;
+        worker.turn(TURN_BYTES / 2)?;
     }
     for _ in 0..options.rounds {
         for (worker, row) in workers.iter_mut().zip(&mut measured) {
@@ -152,18 +132,27 @@ fn measure(options: &Options, sink: &Sink, payload_bytes: usize) -> Result<Vec<M
             row.sent_bytes_per_byte = seen.bytes as f64 / turn.bytes as f64;
         }
     }
-    for row in &mut measured {
-        row.ms_per_mb.sort_unstable_by(f64::total_cmp);
-    }
     Ok(measured)
 }
 
-/// Ours against the plain handler with the same transform.
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let values = sorted(values);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Ours against the plain handler with the same transform, round by round: the median, since both
+/// had the same noise in the same round.
 fn ratio(row: &Measured, measured: &[Measured]) -> Option<f64> {
     let plain = measured.iter().find(|other| {
         other.handler.format.is_none() && other.handler.envelope == row.handler.envelope
     })?;
-    Some(row.median() / plain.median())
+    Some(median(row.ms_per_mb.iter().zip(&plain.ms_per_mb).map(|(ours, plain)| ours / plain)))
 }
 
 fn promise_kept(measured: &[Measured]) -> bool {
@@ -180,12 +169,13 @@ fn print_table(payload_bytes: usize, measured: &[Measured]) {
         "handler", "ms CPU/MB", "min–max", "of plain", "calls/MB", "records/MB", "sent B/B"
     );
     for row in measured {
-        let (first, last) = (row.ms_per_mb[0], row.ms_per_mb[row.ms_per_mb.len() - 1]);
+        let ms_per_mb = sorted(row.ms_per_mb.iter().copied());
+        let (least, most) = (ms_per_mb[0], ms_per_mb[ms_per_mb.len() - 1]);
         println!(
             "  {:<24} {:>9.2} {:>15}   {:>8.2} {:>8.1} {:>10.1} {:>8.2}",
             row.handler.to_string(),
-            row.median(),
-            format!("{first:.2}–{last:.2}"),
+            median(row.ms_per_mb.iter().copied()),
+            format!("{least:.2}–{most:.2}"),
             ratio(row, measured).unwrap_or(f64::NAN),
             row.calls_per_mb,
             row.records_per_mb,

@@ -96,10 +96,7 @@ pub fn processor(
     let ports = Ports {
         stream: stream(endpoint_url)?,
         queue: None,
-        clock: PacelessClock {
-            system: SystemClock::start(),
-            looks: Cell::new(0),
-        },
+        clock: PacelessClock { system: SystemClock::start(), looks: Cell::new(0) },
         metrics: NoMetrics,
     };
     Ok(Processor::new(config, ports, fastrand::Rng::with_seed(1)))

@@ -41,9 +41,7 @@ pub fn generate(
     payload_bytes: usize,
 ) -> Result<Vec<EventBody>, serde_json::Error> {
     let mut rng = Rng::with_seed(seed);
-    (0..count)
-        .map(|_| event_body(&mut rng, payload_bytes))
-        .collect()
+    (0..count).map(|_| event_body(&mut rng, payload_bytes)).collect()
 }
 
 fn event_body(rng: &mut Rng, payload_bytes: usize) -> Result<EventBody, serde_json::Error> {
@@ -71,10 +69,7 @@ fn event_body(rng: &mut Rng, payload_bytes: usize) -> Result<EventBody, serde_js
     payload.push_str("]}");
     let data = STANDARD.encode_to_string(gzip(payload.as_bytes()));
     let json = serde_json::to_vec(&json!({ "awslogs": { "data": data } }))?;
-    Ok(EventBody {
-        json,
-        payload_bytes: payload.len(),
-    })
+    Ok(EventBody { json, payload_bytes: payload.len() })
 }
 
 /// 50 % access lines, 35 % JSON, 5 % stack traces, 10 % text beyond ASCII.
@@ -109,10 +104,8 @@ fn message(rng: &mut Rng) -> String {
 }
 
 fn stack_trace(rng: &mut Rng) -> String {
-    let mut trace = format!(
-        "java.lang.IllegalStateException: payment {:016x} was refused\n",
-        rng.u64(..)
-    );
+    let mut trace =
+        format!("java.lang.IllegalStateException: payment {:016x} was refused\n", rng.u64(..));
     for _ in 0..rng.u32(8..24) {
         trace.push_str(&format!(
             "\tat com.example.shop.payment.Gateway$Retry.lambda$call${}(Gateway.java:{})\n",
@@ -127,9 +120,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut compressor = Compressor::new(CompressionLvl::default());
     let mut member = vec![0; compressor.gzip_compress_bound(bytes.len())];
     // The bound is large enough by its contract.
-    let length = compressor
-        .gzip_compress(bytes, &mut member)
-        .unwrap_or_default();
+    let length = compressor.gzip_compress(bytes, &mut member).unwrap_or_default();
     member.truncate(length);
     member
 }

@@ -47,10 +47,7 @@ impl PlainHandler {
             .http_client(http_client)
             .endpoint_url(endpoint_url)
             .build();
-        Self {
-            client: Client::from_conf(config),
-            envelope,
-        }
+        Self { client: Client::from_conf(config), envelope }
     }
 
     pub async fn handle(&self, event: &[u8]) -> Result<(), Error> {

@@ -99,9 +99,7 @@ fn serve(connection: TcpStream, counters: &Counters) -> io::Result<()> {
         let records = partition_key.find_iter(&body).count();
         counters.calls.fetch_add(1, Ordering::SeqCst);
         counters.records.fetch_add(records as u64, Ordering::SeqCst);
-        counters
-            .bytes
-            .fetch_add(content_bytes as u64, Ordering::SeqCst);
+        counters.bytes.fetch_add(content_bytes as u64, Ordering::SeqCst);
         write_answer(&mut answer, records);
         writer.write_all(answer.as_bytes())?;
     }

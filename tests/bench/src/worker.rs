@@ -29,30 +29,12 @@ pub struct Handler {
 impl Handler {
     /// The order in which handlers take their turns.
     pub const ALL: [Self; 6] = [
-        Self {
-            format: None,
-            envelope: false,
-        },
-        Self {
-            format: Some(RecordFormat::Kpl),
-            envelope: false,
-        },
-        Self {
-            format: Some(RecordFormat::Single),
-            envelope: false,
-        },
-        Self {
-            format: Some(RecordFormat::Gzip),
-            envelope: false,
-        },
-        Self {
-            format: None,
-            envelope: true,
-        },
-        Self {
-            format: Some(RecordFormat::Kpl),
-            envelope: true,
-        },
+        Self { format: None, envelope: false },
+        Self { format: Some(RecordFormat::Kpl), envelope: false },
+        Self { format: Some(RecordFormat::Single), envelope: false },
+        Self { format: Some(RecordFormat::Gzip), envelope: false },
+        Self { format: None, envelope: true },
+        Self { format: Some(RecordFormat::Kpl), envelope: true },
     ];
 
     pub fn is_default_format(self) -> bool {
@@ -62,11 +44,7 @@ impl Handler {
 
 impl fmt::Display for Handler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let transform = if self.envelope {
-            "envelope"
-        } else {
-            "passthrough"
-        };
+        let transform = if self.envelope { "envelope" } else { "passthrough" };
         let name = match self.format {
             None => "plain",
             Some(RecordFormat::Kpl) => "ours, kpl",
@@ -104,10 +82,7 @@ impl Worker {
         seed: u64,
         payload_bytes: usize,
     ) -> Result<Self, Error> {
-        let index = Handler::ALL
-            .iter()
-            .position(|other| *other == handler)
-            .ok_or("no handler")?;
+        let index = Handler::ALL.iter().position(|other| *other == handler).ok_or("no handler")?;
         let mut child = Command::new(std::env::current_exe()?)
             .arg(SUBCOMMAND)
             .args([
@@ -121,11 +96,7 @@ impl Worker {
             .spawn()?;
         let requests = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().ok_or("no pipe")?);
-        Ok(Self {
-            child,
-            requests,
-            answers,
-        })
+        Ok(Self { child, requests, answers })
     }
 
     /// Has the worker handle payloads of about `bytes` in all.
@@ -135,14 +106,8 @@ impl Worker {
         requests.flush()?;
         let mut answer = String::new();
         self.answers.read_line(&mut answer)?;
-        let (cpu_ns, bytes) = answer
-            .trim_end()
-            .split_once(' ')
-            .ok_or("the worker failed")?;
-        Ok(Turn {
-            cpu: Duration::from_nanos(cpu_ns.parse()?),
-            bytes: bytes.parse()?,
-        })
+        let (cpu_ns, bytes) = answer.trim_end().split_once(' ').ok_or("the worker failed")?;
+        Ok(Turn { cpu: Duration::from_nanos(cpu_ns.parse()?), bytes: bytes.parse()? })
     }
 }
 
@@ -162,15 +127,11 @@ pub fn serve(arguments: &[String]) -> Result<(), Error> {
     let handler = Handler::ALL[index.parse::<usize>()?];
     let endpoint_url = format!("http://127.0.0.1:{port}");
     let events = payloads::generate(seed.parse()?, PAYLOADS, payload_bytes.parse()?)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match handler.format {
         Some(format) => {
             let mut processor = ours::processor(&endpoint_url, format, handler.envelope)?;
-            answer(&events, |event| {
-                runtime.block_on(ours::handle(&mut processor, event))
-            })
+            answer(&events, |event| runtime.block_on(ours::handle(&mut processor, event)))
         }
         None => {
             let handler = plain::PlainHandler::new(&endpoint_url, handler.envelope);
