@@ -73,7 +73,8 @@ impl<'a> EnvReader<'a> {
         self.required_if(name, form, accept)
     }
 
-    fn reject(&mut self, name: &str, value: &str, form: &str) {
+    /// Notes a value that another check refuses.
+    pub fn reject(&mut self, name: &str, value: &str, form: &str) {
         self.problems.push(format!("{name} = {value:?}: expected {form}"));
     }
 

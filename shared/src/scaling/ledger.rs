@@ -50,10 +50,15 @@ impl Ledger {
     /// The ledger with a call at `now_ms` and without what is too old to count.
     #[must_use]
     pub fn with_call(&self, now_ms: u64) -> Self {
+        self.with(now_ms, now_ms)
+    }
+
+    /// The ledger at `now_ms` with a call at `call_ms`.
+    pub(super) fn with(&self, call_ms: u64, now_ms: u64) -> Self {
         let since = (now_ms / 1_000).saturating_sub(RESHARD_WINDOW_SECONDS);
         let mut epoch_seconds: Vec<u64> =
             self.epoch_seconds.iter().copied().filter(|&second| second > since).collect();
-        epoch_seconds.push(now_ms / 1_000);
+        epoch_seconds.push(call_ms / 1_000);
         epoch_seconds.sort_unstable();
         let surplus = epoch_seconds.len().saturating_sub(ENTRIES_MAX);
         Self { epoch_seconds: epoch_seconds.split_off(surplus) }

@@ -4,14 +4,21 @@
 //! [`Decision`] that explains itself and lists the calls to make, in order. Nothing here knows a
 //! clock, an environment or AWS: the functions, the tests and the what-if tool run the same code.
 
+mod act;
 pub mod capacity;
+mod config;
 pub mod cost;
 pub mod decide;
 pub mod ledger;
 pub mod observation;
+mod observe;
 pub mod policy;
+pub mod run;
+pub mod state;
+pub mod wake;
 
 pub use capacity::Rate;
+pub use config::{AlarmNames, ScalingConfig};
 pub use decide::{Act, Decision, Refusal, decide_scale_down, decide_scale_up};
 pub use ledger::Ledger;
 pub use observation::{

@@ -1,0 +1,76 @@
+//! Makes the calls that a decision lists, in order.
+
+use tracing::{info, warn};
+
+use super::state::State;
+use super::{Act, Decision};
+use crate::limits::RESHARD_WINDOW_SECONDS;
+use crate::ports::{ControlError, ControlPlane};
+
+/// A refused reshard call is tried again after an hour: until then shards are split one by one.
+const LIMIT_HOLD_SECONDS: u64 = 3_600;
+
+/// Makes the calls of `decision`. Stops at the first that fails, since later ones rely on it; the
+/// next wake-up decides anew. Somebody else resharding is no error.
+pub async fn act<W: ControlPlane>(
+    world: &W,
+    decision: &Decision,
+    now_ms: u64,
+) -> Result<(), ControlError> {
+    for act in &decision.acts {
+        let Err(error) = make(world, act).await else { continue };
+        match (act, error.code.as_str()) {
+            (Act::UpdateShardCount(_) | Act::SplitShard { .. }, "ResourceInUseException") => {
+                info!("somebody else is resharding; the next wake-up looks again");
+                return Ok(());
+            }
+            (Act::UpdateShardCount(_), "LimitExceededException") => {
+                warn!("no reshard call is left, whatever the ledger says");
+                return world.add_tags(&exhausted(decision, now_ms).to_tags()).await;
+            }
+            // Fewer processors than shards make data late; stopping here would keep the shards from
+            // growing, too.
+            (Act::PutConcurrency { .. }, _) if decision.shards_after() >= decision.open_shards => {
+                warn!(%error, "the concurrency cannot be raised");
+            }
+            _ => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn make<W: ControlPlane>(world: &W, act: &Act) -> Result<(), ControlError> {
+    match act {
+        Act::SaveState { goal, floor, reshards } => {
+            let state = State { goal: *goal, floor: *floor, reshards: reshards.clone() };
+            world.add_tags(&state.to_tags()).await
+        }
+        Act::UpdateShardCount(target) => world.update_shard_count(*target).await,
+        Act::SplitShard { shard_id, new_starting_hash_key } => {
+            world.split_shard(shard_id, *new_starting_hash_key).await
+        }
+        Act::PutConcurrency { function, reserved } => {
+            world.put_reserved_concurrency(function, *reserved).await
+        }
+        Act::PutThreshold { alarm, threshold } => {
+            world.put_alarm_threshold(alarm, *threshold).await
+        }
+        Act::Rearm { alarm } => world.rearm_alarm(alarm).await,
+    }
+}
+
+/// The state with a ledger that is full for the next hour.
+fn exhausted(decision: &Decision, now_ms: u64) -> State {
+    let saved = decision.acts.iter().find_map(|act| match act {
+        Act::SaveState { goal, floor, reshards } => {
+            Some(State { goal: *goal, floor: *floor, reshards: reshards.clone() })
+        }
+        _ => None,
+    });
+    let mut state = saved.unwrap_or_default();
+    let expiring_ms = now_ms.saturating_sub((RESHARD_WINDOW_SECONDS - LIMIT_HOLD_SECONDS) * 1_000);
+    for _ in 0..decision.reshards_left {
+        state.reshards = state.reshards.with(expiring_ms, now_ms);
+    }
+    state
+}

@@ -1,0 +1,252 @@
+//! Looks at the world: as little as the wake-up needs.
+
+use std::collections::BTreeMap;
+
+use tracing::warn;
+
+use super::decide::needs_load;
+use super::observation::{AlarmLimit, MinuteLoad};
+use super::state::State;
+use super::{
+    AlarmSeen, AlarmState, FunctionSeen, Load, Observation, Rate, ScalingConfig, ShardLoad,
+    StreamStatus, wake::Woken,
+};
+use crate::ports::{Alarm, ControlError, ControlPlane, DataPoint, MetricQuery};
+use crate::telemetry::NAMESPACE;
+
+/// A minute in milliseconds; metrics are read at this period.
+const MINUTE_MS: u64 = 60_000;
+
+/// Minutes that ages and lags are taken over: they are about now, not about the look-back.
+const MINUTES_NOW: u64 = 5;
+
+/// Looks at the stream, its tags, the alarms and the functions; at metrics and single shards only
+/// when they can change the decision. Metrics that cannot be read are no load, not an error.
+pub async fn observe<W: ControlPlane>(
+    world: &W,
+    config: &ScalingConfig,
+    woken: Woken,
+    now_ms: u64,
+) -> Result<Observation, ControlError> {
+    let summary = world.describe_stream().await?;
+    let state = State::from_tags(&world.list_tags().await?);
+    let alarms = describe_alarms(world, config).await?;
+    let mut functions = Vec::new();
+    for (name, share) in &config.functions {
+        let reserved = world.get_reserved_concurrency(name).await?;
+        functions.push(FunctionSeen { name: name.clone(), share: *share, reserved });
+    }
+    let mut seen = Observation {
+        now_ms,
+        wake: woken.wake,
+        off_peak: woken.off_peak,
+        status: summary.status,
+        open_shards: summary.open_shards,
+        goal: state.goal,
+        floor: state.floor,
+        reshards: state.reshards,
+        functions,
+        reservable_concurrency: None,
+        alarms,
+        load: None,
+        shards: None,
+    };
+    let rises = seen.functions.iter().any(|function| {
+        let wanted = config.policy.concurrency(seen.open_shards, function.share);
+        function.reserved.is_none_or(|reserved| reserved < wanted)
+    });
+    if rises {
+        let reservable = world.get_reservable_concurrency().await;
+        seen.reservable_concurrency =
+            reservable.inspect_err(|error| warn!(%error, "the account's limit is not known")).ok();
+    }
+    if needs_load(&seen) {
+        let load = read_load(world, config, now_ms).await;
+        seen.load = load.inspect_err(|error| warn!(%error, "the load is not known")).ok();
+    }
+    if needs_shards(config, &seen) {
+        seen.shards = Some(read_shards(world, config, now_ms).await?);
+    }
+    Ok(seen)
+}
+
+async fn describe_alarms<W: ControlPlane>(
+    world: &W,
+    config: &ScalingConfig,
+) -> Result<Vec<AlarmSeen>, ControlError> {
+    let names = &config.alarms;
+    let mut limits = vec![
+        (names.bytes.clone(), AlarmLimit::Bytes),
+        (names.records.clone(), AlarmLimit::Records),
+        (names.refused.clone(), AlarmLimit::Refused),
+    ];
+    limits.extend(names.fast.clone().map(|name| (name, AlarmLimit::Bytes)));
+    let all: Vec<String> = limits.iter().map(|(name, _)| name.clone()).collect();
+    let described = world.describe_alarms(&all).await?;
+    let seen = |alarm: Alarm| {
+        let limit = limits.iter().find(|(name, _)| *name == alarm.name)?.1;
+        let Alarm { name, state, threshold, period_seconds } = alarm;
+        Some(AlarmSeen { name, limit, state, threshold, period_seconds })
+    };
+    Ok(described.into_iter().filter_map(seen).collect())
+}
+
+/// Whether a single shard may have to be split.
+fn needs_shards(config: &ScalingConfig, seen: &Observation) -> bool {
+    let refusing = seen
+        .alarms
+        .iter()
+        .any(|alarm| alarm.limit == AlarmLimit::Refused && alarm.state == AlarmState::Alarm);
+    let calls_gone = seen.reshards.left(seen.now_ms, config.policy.reshard_calls_max) == 0;
+    let may_split = refusing || (calls_gone && (needs_load(seen) || seen.goal.is_some()));
+    seen.status == StreamStatus::Active && may_split
+}
+
+fn of_stream(config: &ScalingConfig, name: &str, statistic: &str) -> MetricQuery {
+    MetricQuery {
+        namespace: "AWS/Kinesis".to_owned(),
+        name: name.to_owned(),
+        dimensions: vec![("StreamName".to_owned(), config.stream_name.clone())],
+        statistic: statistic.to_owned(),
+    }
+}
+
+fn of_function(function: &str, name: &str, statistic: &str) -> MetricQuery {
+    MetricQuery {
+        namespace: "AWS/Lambda".to_owned(),
+        name: name.to_owned(),
+        dimensions: vec![("FunctionName".to_owned(), function.to_owned())],
+        statistic: statistic.to_owned(),
+    }
+}
+
+fn of_processor(
+    config: &ScalingConfig,
+    function: &str,
+    name: &str,
+    statistic: &str,
+) -> MetricQuery {
+    MetricQuery {
+        namespace: NAMESPACE.to_owned(),
+        name: name.to_owned(),
+        dimensions: vec![
+            ("StreamName".to_owned(), config.stream_name.clone()),
+            ("FunctionName".to_owned(), function.to_owned()),
+        ],
+        statistic: statistic.to_owned(),
+    }
+}
+
+type Minutes = BTreeMap<u64, f64>;
+
+fn by_minute(points: Vec<DataPoint>) -> Minutes {
+    points.into_iter().map(|point| (point.epoch_ms / MINUTE_MS, point.value)).collect()
+}
+
+/// The greatest value of the minutes that are about now, as whole milliseconds.
+fn latest_ms(minutes: &Minutes, now_ms: u64) -> u64 {
+    let since = (now_ms / MINUTE_MS).saturating_sub(MINUTES_NOW);
+    minutes.range(since..).map(|(_, &value)| value).fold(0.0, f64::max) as u64
+}
+
+async fn read_load<W: ControlPlane>(
+    world: &W,
+    config: &ScalingConfig,
+    now_ms: u64,
+) -> Result<Load, ControlError> {
+    let mut queries = vec![
+        of_stream(config, "IncomingBytes", "Sum"),
+        of_stream(config, "IncomingRecords", "Sum"),
+        of_stream(config, "WriteProvisionedThroughputExceeded", "Sum"),
+        of_stream(config, "GetRecords.IteratorAgeMilliseconds", "Maximum"),
+    ];
+    for (function, _) in &config.functions {
+        queries.extend([
+            of_function(function, "AsyncEventAge", "Maximum"),
+            of_function(function, "AsyncEventsReceived", "Sum"),
+            of_function(function, "Invocations", "Sum"),
+            of_processor(config, function, "WantedBytes", "Sum"),
+            of_processor(config, function, "WantedRecords", "Sum"),
+            of_processor(config, function, "LagOut", "p99"),
+        ]);
+    }
+    let from_ms = now_ms.saturating_sub(u64::from(config.look_back_minutes) * MINUTE_MS);
+    let answer = world.get_metrics(&queries, from_ms, now_ms).await?;
+    let mut series = answer.into_iter().map(by_minute);
+    let mut next = || series.next().unwrap_or_default();
+
+    let (bytes, records, refused, iterator_age) = (next(), next(), next(), next());
+    let mut load = Load { iterator_age_ms: latest_ms(&iterator_age, now_ms), ..Load::default() };
+    let mut wanted: BTreeMap<u64, Rate> = BTreeMap::new();
+    for _ in &config.functions {
+        let (age, received, invocations) = (next(), next(), next());
+        let (wanted_bytes, wanted_records, lag) = (next(), next(), next());
+        load.queue_age_ms = load.queue_age_ms.max(latest_ms(&age, now_ms));
+        load.lag_ms = load.lag_ms.max(latest_ms(&lag, now_ms));
+        for (minute, &sent) in &wanted_bytes {
+            // Events that came in and wait for a processor want what the processed ones wanted.
+            let waiting = match (received.get(minute), invocations.get(minute)) {
+                (Some(&received), Some(&invoked)) if invoked > 0.0 => (received / invoked).max(1.0),
+                _ => 1.0,
+            };
+            let records = wanted_records.get(minute).copied().unwrap_or(0.0);
+            let rate = Rate { bytes: sent / 60.0, records: records / 60.0 }.times(waiting);
+            let sum = wanted.entry(*minute).or_default();
+            *sum = sum.plus(rate);
+        }
+    }
+    let value = |series: &Minutes, minute: u64| series.get(&minute).copied().unwrap_or(0.0) / 60.0;
+    load.minutes = (from_ms / MINUTE_MS..now_ms / MINUTE_MS + 1)
+        .map(|minute| MinuteLoad {
+            accepted: Rate { bytes: value(&bytes, minute), records: value(&records, minute) },
+            refused_records: value(&refused, minute),
+            wanted: wanted.get(&minute).copied().unwrap_or_default(),
+        })
+        // The last minutes have no data yet: they are not minutes without load.
+        .collect();
+    let silent = load.minutes.iter().rev().take_while(|minute| **minute == MinuteLoad::default());
+    let silent = silent.count().min(load.minutes.len().saturating_sub(1));
+    load.minutes.truncate(load.minutes.len() - silent);
+    Ok(load)
+}
+
+async fn read_shards<W: ControlPlane>(
+    world: &W,
+    config: &ScalingConfig,
+    now_ms: u64,
+) -> Result<Vec<ShardLoad>, ControlError> {
+    let shards = world.list_open_shards().await?;
+    let mut loads: Vec<ShardLoad> =
+        shards.into_iter().map(|shard| ShardLoad { shard, offered: None }).collect();
+    if !config.shard_level_metrics {
+        return Ok(loads);
+    }
+    let names = ["IncomingBytes", "IncomingRecords", "WriteProvisionedThroughputExceeded"];
+    let mut queries = Vec::new();
+    for load in &loads {
+        queries.extend(names.map(|name| {
+            let mut query = of_stream(config, name, "Sum");
+            query.dimensions.push(("ShardId".to_owned(), load.shard.id.clone()));
+            query
+        }));
+    }
+    let from_ms = now_ms.saturating_sub(MINUTES_NOW * MINUTE_MS);
+    let answer = match world.get_metrics(&queries, from_ms, now_ms).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            warn!(%error, "the load of single shards is not known");
+            return Ok(loads);
+        }
+    };
+    for (load, series) in loads.iter_mut().zip(answer.chunks(names.len())) {
+        let peak = |place: usize| {
+            let points = series.get(place).map(Vec::as_slice).unwrap_or_default();
+            points.iter().map(|point| point.value / 60.0).fold(0.0, f64::max)
+        };
+        let (bytes, records, refused) = (peak(0), peak(1), peak(2));
+        let record_bytes = if records > 0.0 { bytes / records } else { 0.0 };
+        load.offered =
+            Some(Rate { bytes: bytes + refused * record_bytes, records: records + refused });
+    }
+    Ok(loads)
+}

@@ -1,0 +1,76 @@
+//! One wake-up of a scaling function: observe → decide → act → report.
+
+use tracing::info;
+
+use super::act::act;
+use super::observe::observe;
+use super::wake::{UnknownWake, parse_wake};
+use super::{Act, Decision, Observation, Policy, ScalingConfig};
+use crate::ports::{Clock, ControlError, ControlPlane, EmitMetrics};
+use crate::telemetry::{EmfLine, Unit};
+
+/// Why a wake-up failed. The next one decides anew, so nothing is lost by it but time.
+#[derive(Debug, thiserror::Error)]
+pub enum ScalingError {
+    /// The event wakes nobody.
+    #[error(transparent)]
+    UnknownWake(#[from] UnknownWake),
+    /// A call failed.
+    #[error(transparent)]
+    Call(#[from] ControlError),
+}
+
+/// Handles `event` with `decide`, which is [`super::decide_scale_up`] or
+/// [`super::decide_scale_down`].
+pub async fn run<W: ControlPlane, C: Clock, M: EmitMetrics>(
+    config: &ScalingConfig,
+    world: &W,
+    clock: &C,
+    metrics: &M,
+    event: &str,
+    decide: fn(&Policy, &Observation) -> Decision,
+) -> Result<(), ScalingError> {
+    let now_ms = clock.epoch_ms();
+    let woken = parse_wake(event, now_ms)?;
+    let seen = observe(world, config, woken, now_ms).await?;
+    let decision = decide(&config.policy, &seen);
+    info!(
+        wake = ?seen.wake,
+        stream = config.stream_name,
+        status = ?seen.status,
+        open_shards = seen.open_shards,
+        goal = decision.goal,
+        dry_run = config.dry_run,
+        "{decision}"
+    );
+    let acted = if config.dry_run { Ok(()) } else { act(world, &decision, now_ms).await };
+    metrics.emit(&report(config, &seen, &decision));
+    Ok(acted?)
+}
+
+fn report(config: &ScalingConfig, seen: &Observation, decision: &Decision) -> String {
+    let mut line = EmfLine::new(seen.now_ms, &[("StreamName", &config.stream_name)]);
+    line.metric("OpenShards", Unit::Count, u64::from(seen.open_shards))
+        .metric("ConcurrencyLimit", Unit::Count, u64::from(concurrency_limit(seen, decision)))
+        .metric("GoalShards", Unit::Count, u64::from(decision.goal))
+        .metric("ReshardsLeft", Unit::Count, u64::from(decision.reshards_left));
+    if let Some(utilization) = decision.utilization {
+        line.metric("Utilization", Unit::Percent, (utilization * 100.0).round() as u64);
+    }
+    line.property("Decision", &decision.to_string());
+    line.to_line()
+}
+
+/// Reserved concurrency of all functions once the decision's acts have taken effect.
+fn concurrency_limit(seen: &Observation, decision: &Decision) -> u32 {
+    let after = |name: &str| {
+        decision.acts.iter().find_map(|act| match act {
+            Act::PutConcurrency { function, reserved } if function == name => Some(*reserved),
+            _ => None,
+        })
+    };
+    seen.functions
+        .iter()
+        .map(|function| after(&function.name).or(function.reserved).unwrap_or(0))
+        .sum()
+}
