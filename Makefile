@@ -29,6 +29,10 @@ demo: tools ## Carry 120,000 log events through the local stacks and compare [FO
 	@FORMAT='$(FORMAT)' TRANSFORM='$(TRANSFORM)' EVENTS='$(EVENTS)' LOGS='$(LOGS)' KEEP='$(KEEP)' \
 		SEED='$(if $(filter file,$(origin SEED)),,$(SEED))' $(TOOLS)/python tests/stacks/demo.py
 
+.PHONY: demo-stop
+demo-stop: ## Stop the engines that `make demo KEEP=1` left up
+	@$(TOOLS)/python tests/stacks/demo.py stop
+
 .PHONY: test
 test: test-rust test-stacks ## Run every test [SEED=]
 
@@ -44,7 +48,7 @@ test-rust: ## Run the unit, promise and property tests [SEED=]
 
 .PHONY: test-stacks
 test-stacks: tools ## Run the real templates and the real binary on the local engines
-	@$(TOOLS)/python -m pytest tests/stacks
+	@$(TOOLS)/python -m pytest -q -p no:cacheprovider tests/stacks
 
 .PHONY: lint
 lint: tools ## Check format, clippy, docs and templates

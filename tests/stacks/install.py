@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Installs the pinned Python tools (local engine, AWS CLI, checks) into the project's own .tools/venv.
+"""Installs pinned Python tools into the project's own .tools/: the local engine, AWS CLI and checks into .tools/venv, or,
+with --for-deploy, AWS CLI, cargo-lambda and its linker into .tools/deploy.
 
 Runs on a bare Python 3.11 or newer, does nothing when everything is in place, and accepts only the files whose
-hashes stand in requirements.txt. `--lock` writes requirements.txt anew from requirements.in.
+hashes stand in the lock file. `--lock` writes the lock file anew from the .in file beside it.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TOOLS = ROOT / ".tools"
-VENV = TOOLS / "venv"
-LOCK_FILE = HERE / "requirements.txt"
+# What is installed where.
+FOR_TESTS = (HERE / "requirements.txt", TOOLS / "venv")
+FOR_DEPLOY = (ROOT / "infra" / "deploy-requirements.txt", TOOLS / "deploy")
 PIP_TOOLS = "pip-tools==7.6.2"
 PYTHON_MIN = (3, 11)
 
@@ -33,17 +35,17 @@ def create_venv(path: Path) -> Path:
     return path / "bin" / "python"
 
 
-def install() -> None:
-    fingerprint = hashlib.sha256(LOCK_FILE.read_bytes() + sys.version.encode()).hexdigest()
-    stamp = VENV / "installed-from"
-    if stamp.is_file() and stamp.read_text() == fingerprint and (VENV / "bin" / "python").exists():
-        print(f"tools: {VENV.relative_to(ROOT)} is up to date")
+def install(lock_file: Path, target: Path) -> None:
+    fingerprint = hashlib.sha256(lock_file.read_bytes() + sys.version.encode()).hexdigest()
+    stamp = target / "installed-from"
+    if stamp.is_file() and stamp.read_text() == fingerprint and (target / "bin" / "python").exists():
+        print(f"tools: {target.relative_to(ROOT)} is up to date")
         return
-    print(f"tools: installing pinned packages into {VENV.relative_to(ROOT)} (about a minute, once)", flush=True)
-    python = create_venv(VENV)
+    print(f"tools: installing pinned packages into {target.relative_to(ROOT)} (about a minute, once)", flush=True)
+    python = create_venv(target)
     subprocess.run(
         [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes",
-         "--no-deps", "-r", LOCK_FILE],
+         "--no-deps", "-r", lock_file],
         check=True,
     )
     subprocess.run([python, "-m", "pip", "check"], check=True, stdout=subprocess.DEVNULL)
@@ -51,14 +53,14 @@ def install() -> None:
     print("tools: ready")
 
 
-def lock() -> None:
+def lock(lock_file: Path) -> None:
     python = create_venv(TOOLS / "lock")
     subprocess.run([python, "-m", "pip", "install", "--quiet", PIP_TOOLS], check=True)
     # No index or link locations: the lock file is for every machine, whatever mirror it uses.
     subprocess.run(
         [python, "-m", "piptools", "compile", "--quiet", "--generate-hashes", "--no-header", "--strip-extras",
          "--allow-unsafe", "--no-emit-index-url", "--no-emit-trusted-host", "--no-emit-find-links",
-         "--output-file", LOCK_FILE.relative_to(ROOT), (HERE / "requirements.in").relative_to(ROOT)],
+         "--output-file", lock_file.relative_to(ROOT), lock_file.with_suffix(".in").relative_to(ROOT)],
         check=True,
         cwd=ROOT,
     )
@@ -68,11 +70,14 @@ def main() -> None:
     if sys.version_info < PYTHON_MIN:
         sys.exit(f"Python {PYTHON_MIN[0]}.{PYTHON_MIN[1]} or newer is needed; this is {sys.version.split()[0]}")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lock", action="store_true", help="resolve requirements.in into requirements.txt, with hashes")
-    if parser.parse_args().lock:
-        lock()
+    parser.add_argument("--for-deploy", action="store_true", help="what deploying needs, not what the tests need")
+    parser.add_argument("--lock", action="store_true", help="resolve the .in file into the lock file, with hashes")
+    arguments = parser.parse_args()
+    lock_file, target = FOR_DEPLOY if arguments.for_deploy else FOR_TESTS
+    if arguments.lock:
+        lock(lock_file)
     else:
-        install()
+        install(lock_file, target)
 
 
 if __name__ == "__main__":

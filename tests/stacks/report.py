@@ -14,7 +14,7 @@ WIDTH, HEIGHT = 640, 260
 LEFT, RIGHT, TOP, BOTTOM = 64, 14, 14, 40
 PUT_UNIT_BYTES = 25 * 1024
 POINTS_MAX = 4_000
-COUNTERS = ("EventsIn", "EventsDelivered", "EventsFiltered", "EventsDeadLettered", "RecordsOut", "PutUnits", "PutCalls",
+COUNTERS = ("EventsIn", "EventsDelivered", "EventsFiltered", "EventsDeadLettered", "RecordsOut", "PutUnits", "PutTries",
             "RecordsThrottled")  # fmt: skip
 
 STYLE = """

@@ -113,7 +113,7 @@ impl Report {
             .metric("BytesOut", Unit::Bytes, self.bytes_out)
             .metric("RecordsOut", Unit::Count, self.records_out)
             .metric("PutUnits", Unit::Count, self.put_units)
-            .metric("PutCalls", Unit::Count, self.put_calls)
+            .metric("PutTries", Unit::Count, self.put_calls)
             .metric("RecordsThrottled", Unit::Count, self.records_throttled)
             .metric("RecordsFailed", Unit::Count, self.records_failed)
             .metric("RecordsPossiblyDuplicated", Unit::Count, self.records_unknown)

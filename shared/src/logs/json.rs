@@ -104,6 +104,36 @@ impl<'a> JsonStr<'a> {
         }
         out.truncate(start + written);
     }
+
+    /// Appends the string as JSON on one line. It is copied as it came, but that `\uXXXX` becomes
+    /// the character itself where JSON allows it: six bytes a character would make a message of the
+    /// largest size too large for a record.
+    pub fn append_json_to(self, out: &mut Vec<u8>) {
+        let mut rest = self.0;
+        if memchr::memmem::find(rest.as_bytes(), b"\\u").is_none() {
+            out.extend_from_slice(rest.as_bytes());
+            return;
+        }
+        while let Some(backslash) = memchr::memchr(b'\\', rest.as_bytes()) {
+            out.extend_from_slice(&rest.as_bytes()[..backslash]);
+            let escape = &rest[backslash..];
+            let mut used = 2;
+            if escape.as_bytes()[1] == b'u' {
+                let (character, length) = unicode_escape(escape);
+                used = length;
+                let needs_escape = character < ' '
+                    || matches!(character, '"' | '\\' | char::REPLACEMENT_CHARACTER);
+                if !needs_escape {
+                    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                    rest = &escape[used..];
+                    continue;
+                }
+            }
+            out.extend_from_slice(&escape.as_bytes()[..used]);
+            rest = &escape[used..];
+        }
+        out.extend_from_slice(rest.as_bytes());
+    }
 }
 
 /// The character that `text` begins with, written `\uXXXX` or as two of these, and its length.
@@ -419,6 +449,23 @@ mod tests {
         assert_eq!(read(r#""\ud83d""#).value(), "\u{fffd}");
         assert_eq!(read(r#""\ud83dx\ude00""#).value(), "\u{fffd}x\u{fffd}");
         assert_eq!(read(r#""\ud83d\u0041""#).value(), "\u{fffd}A");
+    }
+
+    #[test]
+    fn json_is_copied_with_unicode_escapes_undone_where_json_allows() {
+        for (text, expected) in [
+            (r#""plain \n \\ \" ß""#, r#""plain \n \\ \" ß""#),
+            (r#""\u00df\ud83d\ude00\u2028""#, "\"ß😀\u{2028}\""),
+            (r#""\u0022\u005c\u0000\u001f""#, r#""\u0022\u005c\u0000\u001f""#),
+            (r#""\\u00df \\\u00df""#, r#""\\u00df \\ß""#),
+            (r#""\ud83d x""#, r#""\ud83d x""#),
+        ] {
+            let mut out = Vec::new();
+            read(text).append_json_to(&mut out);
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+            let again = String::from_utf8_lossy(&out).into_owned();
+            assert_eq!(read(&again).value(), read(text).value());
+        }
     }
 
     #[test]

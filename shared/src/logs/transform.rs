@@ -56,7 +56,7 @@ impl Transform for Envelope {
         }
         append_decimal(event.timestamp_ms, out);
         out.extend_from_slice(b",\"message\":");
-        out.extend_from_slice(event.message.raw().as_bytes());
+        event.message.append_json_to(out);
         out.push(b'}');
         Verdict::Keep
     }
