@@ -28,20 +28,45 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
 #[derive(Debug, Clone)]
 pub struct Connection {
     base: SdkConfig,
-    endpoint_url: Option<String>,
-    endpoint_url_kinesis: Option<String>,
-    endpoint_url_sqs: Option<String>,
+    endpoints: Endpoints,
+}
+
+/// `AWS_ENDPOINT_URL` and its variants for single services.
+#[derive(Debug, Clone)]
+struct Endpoints {
+    all: Option<String>,
+    kinesis: Option<String>,
+    sqs: Option<String>,
+    #[cfg(feature = "control-plane")]
+    cloudwatch: Option<String>,
+    #[cfg(feature = "control-plane")]
+    lambda: Option<String>,
+}
+
+impl Endpoints {
+    fn read(env: &mut EnvReader<'_>) -> Self {
+        let mut endpoint = |name| {
+            env.optional_if(name, "a URL beginning with http:// or https://", |url: &String| {
+                url.starts_with("http://") || url.starts_with("https://")
+            })
+        };
+        Self {
+            all: endpoint("AWS_ENDPOINT_URL"),
+            kinesis: endpoint("AWS_ENDPOINT_URL_KINESIS"),
+            sqs: endpoint("AWS_ENDPOINT_URL_SQS"),
+            #[cfg(feature = "control-plane")]
+            cloudwatch: endpoint("AWS_ENDPOINT_URL_CLOUDWATCH"),
+            #[cfg(feature = "control-plane")]
+            lambda: endpoint("AWS_ENDPOINT_URL_LAMBDA"),
+        }
+    }
 }
 
 impl Connection {
     /// Reads `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`,
     /// `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>`.
     pub fn read(env: &mut EnvReader<'_>) -> Option<Self> {
-        let is_url = |url: &String| url.starts_with("http://") || url.starts_with("https://");
-        let form = "a URL beginning with http:// or https://";
-        let endpoint_url = env.optional_if("AWS_ENDPOINT_URL", form, is_url);
-        let endpoint_url_kinesis = env.optional_if("AWS_ENDPOINT_URL_KINESIS", form, is_url);
-        let endpoint_url_sqs = env.optional_if("AWS_ENDPOINT_URL_SQS", form, is_url);
+        let endpoints = Endpoints::read(env);
         let region = env.required::<String>("AWS_REGION", "a region such as eu-west-1");
         let access_key_id = env.required::<String>("AWS_ACCESS_KEY_ID", "an access key id");
         let secret = env.required::<String>("AWS_SECRET_ACCESS_KEY", "a secret access key");
@@ -63,28 +88,50 @@ impl Connection {
                     .build(),
             )
             .build();
-        Some(Self { base, endpoint_url, endpoint_url_kinesis, endpoint_url_sqs })
+        Some(Self { base, endpoints })
     }
 
     /// A Kinesis client that tries once: [`crate::records::put_all`] tries again, entry by entry.
     #[must_use]
     pub fn kinesis(&self) -> aws_sdk_kinesis::Client {
-        let config = self.service(self.endpoint_url_kinesis.as_deref(), RetryConfig::disabled());
+        let config = self.service(&self.endpoints.kinesis, RetryConfig::disabled());
         aws_sdk_kinesis::Client::new(&config)
     }
 
     /// An SQS client with the SDK's own retries.
     #[must_use]
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
-        let config = self.service(self.endpoint_url_sqs.as_deref(), RetryConfig::standard());
+        let config = self.service(&self.endpoints.sqs, RetryConfig::standard());
         aws_sdk_sqs::Client::new(&config)
     }
 
-    fn service(&self, endpoint_url: Option<&str>, retries: RetryConfig) -> SdkConfig {
+    /// A Kinesis client with the SDK's own retries, for calls that reshard and describe.
+    #[cfg(feature = "control-plane")]
+    #[must_use]
+    pub fn kinesis_control(&self) -> aws_sdk_kinesis::Client {
+        let config = self.service(&self.endpoints.kinesis, RetryConfig::standard());
+        aws_sdk_kinesis::Client::new(&config)
+    }
+
+    /// A CloudWatch client with the SDK's own retries.
+    #[cfg(feature = "control-plane")]
+    #[must_use]
+    pub fn cloudwatch(&self) -> aws_sdk_cloudwatch::Client {
+        let config = self.service(&self.endpoints.cloudwatch, RetryConfig::standard());
+        aws_sdk_cloudwatch::Client::new(&config)
+    }
+
+    /// A Lambda client with the SDK's own retries.
+    #[cfg(feature = "control-plane")]
+    #[must_use]
+    pub fn lambda(&self) -> aws_sdk_lambda::Client {
+        let config = self.service(&self.endpoints.lambda, RetryConfig::standard());
+        aws_sdk_lambda::Client::new(&config)
+    }
+
+    fn service(&self, endpoint: &Option<String>, retries: RetryConfig) -> SdkConfig {
         let mut builder = self.base.to_builder().retry_config(retries);
-        builder.set_endpoint_url(
-            endpoint_url.map(str::to_owned).or_else(|| self.endpoint_url.clone()),
-        );
+        builder.set_endpoint_url(endpoint.clone().or_else(|| self.endpoints.all.clone()));
         builder.build()
     }
 }
