@@ -60,5 +60,8 @@ pub const RESHARD_WINDOW_SECONDS: u64 = 86_400;
 /// Concurrency that an account must keep unreserved. (Lambda quotas; Nov 2026)
 pub const UNRESERVED_CONCURRENCY_MIN: u32 = 100;
 
+/// Queries in one GetMetricData call. (CloudWatch API, GetMetricData; Nov 2026)
+pub const GET_METRIC_DATA_QUERIES_MAX: usize = 500;
+
 /// One shard for one hour, in dollars. (Kinesis pricing; Nov 2026)
 pub const SHARD_HOUR_DOLLARS: f64 = 0.015;

@@ -1,10 +1,14 @@
 //! The ports, played by the AWS SDK.
 
 mod connection;
+#[cfg(feature = "control-plane")]
+mod control_plane;
 mod kinesis;
 mod sqs;
 
 pub use connection::Connection;
+#[cfg(feature = "control-plane")]
+pub use control_plane::ControlPlane;
 pub use kinesis::KinesisStream;
 pub use sqs::DeadLetterQueue;
 
