@@ -35,3 +35,26 @@ impl Clock for VirtualClock {
         tokio::time::sleep(duration).await;
     }
 }
+
+/// A clock whose wall time is wrong by a fixed difference.
+#[derive(Debug, Clone, Copy)]
+pub struct SkewedClock {
+    /// The right clock.
+    pub clock: VirtualClock,
+    /// Milliseconds that it is ahead.
+    pub ahead_ms: i64,
+}
+
+impl Clock for SkewedClock {
+    fn epoch_ms(&self) -> u64 {
+        self.clock.epoch_ms().saturating_add_signed(self.ahead_ms)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.clock.sleep(duration).await;
+    }
+}

@@ -3,14 +3,24 @@
 //! Virtual time is tokio's paused clock: run a test with `#[tokio::test(start_paused = true)]` and
 //! a sleep of an hour takes no time. Faults come by plan, never by chance that no seed repeats.
 
+pub mod account;
 pub mod clock;
+pub mod cloud;
+pub mod cloudwatch;
 pub mod consumer;
+pub mod fluid;
+pub mod functions;
 pub mod logs;
 pub mod metrics;
 pub mod queue;
+pub mod shards;
 pub mod stream;
 
-pub use clock::VirtualClock;
+pub use account::Account;
+pub use clock::{SkewedClock, VirtualClock};
+pub use cloud::{Cloud, CloudMetrics, Control, ControlCall, ControlFault};
+pub use fluid::{Arrival, Fluid};
+pub use functions::AsyncFunction;
 pub use metrics::MetricLines;
 pub use queue::Queue;
-pub use stream::{Fault, Stream};
+pub use stream::{Fault, Stream, StreamLimits, Traffic};

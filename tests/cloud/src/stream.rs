@@ -1,20 +1,103 @@
-//! A Kinesis data stream: shards with hash ranges and limits a second, and faults by plan.
+//! A Kinesis data stream: shards with hash ranges and limits a second, resharding by AWS's rules,
+//! tags, and faults by plan.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use md5::{Digest, Md5};
 use sluice::limits::{
     PARTITION_KEY_CHARS_MAX, PUT_RECORDS_BYTES_MAX, PUT_RECORDS_ENTRIES_MAX, RECORD_BYTES_MAX,
-    SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND,
+    RESHARD_CALLS_MAX, RESHARD_WINDOW_SECONDS, SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND,
+    SHARDS_MAX,
 };
 use sluice::ports::{Clock, PutError, PutRecords, Refusal};
 use sluice::records::Record;
+use sluice::scaling::StreamStatus;
 
 use crate::VirtualClock;
+use crate::shards::ShardMap;
 
 /// A call takes this long.
 const CALL_TIME: Duration = Duration::from_millis(10);
+
+/// Tags of one stream. (Kinesis API, AddTagsToStream; Nov 2026)
+const TAGS_MAX: usize = 50;
+/// Characters of a tag's key.
+const TAG_KEY_CHARS_MAX: usize = 128;
+/// Characters of a tag's value.
+const TAG_VALUE_CHARS_MAX: usize = 256;
+
+/// What the stream allows and how long it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// Bytes a second that one shard accepts.
+    pub shard_bytes_per_second: u64,
+    /// Records a second that one shard accepts.
+    pub shard_records_per_second: u64,
+    /// UpdateShardCount calls in any 24 hours.
+    pub reshard_calls_max: u32,
+    /// A reshard takes this long,
+    pub reshard_ms: u64,
+    /// and this much more for each generation of splits or merges.
+    pub reshard_ms_per_generation: u64,
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        Self {
+            shard_bytes_per_second: SHARD_BYTES_PER_SECOND,
+            shard_records_per_second: SHARD_RECORDS_PER_SECOND,
+            reshard_calls_max: RESHARD_CALLS_MAX,
+            reshard_ms: 60_000,
+            reshard_ms_per_generation: 30_000,
+        }
+    }
+}
+
+/// Why the service refuses a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    /// The error code.
+    pub code: &'static str,
+    /// What the service says.
+    pub detail: String,
+}
+
+impl ApiError {
+    /// An error with this code.
+    #[must_use]
+    pub fn new(code: &'static str, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+}
+
+/// What a reshard ends in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reshard {
+    Uniform(u32),
+    Split { number: usize, at: u128 },
+}
+
+/// What the stream took and refused in one minute.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Traffic {
+    /// Bytes that were accepted.
+    pub bytes: f64,
+    /// Records that were accepted.
+    pub records: f64,
+    /// Records that were refused.
+    pub refused: f64,
+}
+
+impl Traffic {
+    /// Adds `other`.
+    pub fn add(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.records += other.records;
+        self.refused += other.refused;
+    }
+}
 
 /// What goes wrong with one call.
 #[derive(Debug, Clone)]
@@ -49,7 +132,7 @@ type FaultPlan = Box<dyn FnMut(Call) -> Fault>;
 /// A record as the stream holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRecord {
-    /// Which shard.
+    /// The number of its shard.
     pub shard: usize,
     /// When it arrived.
     pub epoch_ms: u64,
@@ -65,33 +148,189 @@ struct SecondsUse {
 }
 
 struct State {
-    shards: Vec<SecondsUse>,
+    limits: StreamLimits,
+    map: ShardMap,
+    /// What each shard took in its latest second, by number.
+    uses: Vec<SecondsUse>,
     records: Vec<StoredRecord>,
     faults: FaultPlan,
     calls: u64,
     throttled: u64,
+    /// By shard number, since it was last taken.
+    traffic: BTreeMap<usize, Traffic>,
+    reshard: Option<(u64, Reshard)>,
+    reshard_calls_ms: Vec<u64>,
+    tags: BTreeMap<String, String>,
 }
 
-/// A stream of equal shards.
+/// A provisioned stream.
 pub struct Stream {
     clock: VirtualClock,
     state: RefCell<State>,
 }
 
 impl Stream {
-    /// An empty stream.
+    /// An empty stream of so many equal shards, with AWS's limits.
     #[must_use]
     pub fn new(clock: VirtualClock, shards: usize) -> Self {
+        Self::with_limits(clock, shards, StreamLimits::default())
+    }
+
+    /// An empty stream of so many equal shards.
+    #[must_use]
+    pub fn with_limits(clock: VirtualClock, shards: usize, limits: StreamLimits) -> Self {
         Self {
             clock,
             state: RefCell::new(State {
-                shards: vec![SecondsUse::default(); shards],
+                limits,
+                map: ShardMap::uniform(shards),
+                uses: Vec::new(),
                 records: Vec::new(),
                 faults: Box::new(|_| Fault::None),
                 calls: 0,
                 throttled: 0,
+                traffic: BTreeMap::new(),
+                reshard: None,
+                reshard_calls_ms: Vec::new(),
+                tags: BTreeMap::new(),
             }),
         }
+    }
+
+    /// What it allows and how long it takes.
+    #[must_use]
+    pub fn limits(&self) -> StreamLimits {
+        self.state.borrow().limits
+    }
+
+    /// From now on it allows and takes this.
+    pub fn set_limits(&self, limits: StreamLimits) {
+        self.state.borrow_mut().limits = limits;
+    }
+
+    /// Its shards.
+    #[must_use]
+    pub fn shards(&self) -> Ref<'_, ShardMap> {
+        Ref::map(self.state.borrow(), |state| &state.map)
+    }
+
+    /// Open shards.
+    #[must_use]
+    pub fn open_shards(&self) -> u32 {
+        self.state.borrow().map.open().len() as u32
+    }
+
+    /// `StreamStatus`.
+    #[must_use]
+    pub fn status(&self) -> StreamStatus {
+        match self.state.borrow().reshard {
+            None => StreamStatus::Active,
+            Some(_) => StreamStatus::Updating,
+        }
+    }
+
+    /// When each UpdateShardCount call was accepted.
+    #[must_use]
+    pub fn reshard_calls_ms(&self) -> Vec<u64> {
+        self.state.borrow().reshard_calls_ms.clone()
+    }
+
+    /// Its tags.
+    #[must_use]
+    pub fn tags(&self) -> BTreeMap<String, String> {
+        self.state.borrow().tags.clone()
+    }
+
+    /// UpdateShardCount with uniform scaling.
+    pub fn update_shard_count(&self, target: u32, now_ms: u64) -> Result<(), ApiError> {
+        let mut state = self.state.borrow_mut();
+        state.require_active()?;
+        let open = state.map.open().len() as u32;
+        if target > open * 2 || target < open.div_ceil(2) || target as usize > SHARDS_MAX {
+            let detail = format!("{target} is not within half and double of {open} open shards");
+            return Err(ApiError::new("InvalidArgumentException", detail));
+        }
+        let since_ms = now_ms.saturating_sub(RESHARD_WINDOW_SECONDS * 1_000);
+        let calls = state.reshard_calls_ms.iter().filter(|&&call_ms| call_ms > since_ms).count();
+        if calls as u32 >= state.limits.reshard_calls_max {
+            let detail = format!("{calls} calls within 24 hours");
+            return Err(ApiError::new("LimitExceededException", detail));
+        }
+        state.reshard_calls_ms.push(now_ms);
+        let generations = u64::from(target.max(open).div_ceil(target.min(open)).ilog2().max(1));
+        let takes_ms =
+            state.limits.reshard_ms + generations * state.limits.reshard_ms_per_generation;
+        state.reshard = Some((now_ms + takes_ms, Reshard::Uniform(target)));
+        Ok(())
+    }
+
+    /// SplitShard.
+    pub fn split_shard(&self, id: &str, at: u128, now_ms: u64) -> Result<(), ApiError> {
+        let mut state = self.state.borrow_mut();
+        state.require_active()?;
+        let Some(number) = state.map.open_number(id) else {
+            return Err(ApiError::new("ResourceNotFoundException", format!("no open shard {id}")));
+        };
+        let shard = &state.map.all()[number].shard;
+        if at <= shard.from || at > shard.to {
+            return Err(ApiError::new("InvalidArgumentException", "the key is not inside"));
+        }
+        let done_ms = now_ms + state.limits.reshard_ms_per_generation;
+        state.reshard = Some((done_ms, Reshard::Split { number, at }));
+        Ok(())
+    }
+
+    /// AddTagsToStream.
+    pub fn add_tags(&self, tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
+        let is_allowed =
+            |c: char| c.is_alphanumeric() || c.is_whitespace() || "_./=+-%@".contains(c);
+        let fits =
+            |text: &str, max: usize| text.chars().count() <= max && text.chars().all(is_allowed);
+        for (key, value) in tags {
+            let has_key = !key.is_empty() && !key.starts_with("aws:");
+            if !has_key || !fits(key, TAG_KEY_CHARS_MAX) || !fits(value, TAG_VALUE_CHARS_MAX) {
+                let detail = format!("the tag {key:?} = {value:?}");
+                return Err(ApiError::new("InvalidArgumentException", detail));
+            }
+        }
+        let mut state = self.state.borrow_mut();
+        let mut all = state.tags.clone();
+        all.extend(tags.clone());
+        if all.len() > TAGS_MAX {
+            return Err(ApiError::new("InvalidArgumentException", "more than 50 tags"));
+        }
+        state.tags = all;
+        Ok(())
+    }
+
+    /// When the reshard that is under way is over.
+    #[must_use]
+    pub fn resharded_ms(&self) -> Option<u64> {
+        self.state.borrow().reshard.map(|(done_ms, _)| done_ms)
+    }
+
+    /// Ends a reshard whose time has come; says whether there was one.
+    pub fn settle(&self, now_ms: u64) -> bool {
+        let mut state = self.state.borrow_mut();
+        let Some((_, reshard)) = state.reshard.take_if(|(done_ms, _)| *done_ms <= now_ms) else {
+            return false;
+        };
+        match reshard {
+            Reshard::Uniform(target) => state.map.reshard(target as usize),
+            Reshard::Split { number, at } => state.map.split(number, at),
+        }
+        true
+    }
+
+    /// Adds what a shard took and refused.
+    pub fn count(&self, number: usize, traffic: Traffic) {
+        self.state.borrow_mut().traffic.entry(number).or_default().add(traffic);
+    }
+
+    /// What each shard took and refused since this was last asked, by number.
+    #[must_use]
+    pub fn take_traffic(&self) -> BTreeMap<usize, Traffic> {
+        std::mem::take(&mut self.state.borrow_mut().traffic)
     }
 
     /// From now on, calls go wrong by this plan.
@@ -119,25 +358,40 @@ impl Stream {
 }
 
 impl State {
+    fn require_active(&self) -> Result<(), ApiError> {
+        match self.reshard {
+            None => Ok(()),
+            Some(_) => Err(ApiError::new("ResourceInUseException", "the stream is UPDATING")),
+        }
+    }
+
     /// Writes the entry, unless its shard is at its limit in this second.
     fn write(&mut self, epoch_ms: u64, record: &Record) -> Option<Refusal> {
         let hash = u128::from_be_bytes(Md5::digest(record.partition_key.as_bytes()).into());
-        let shard = (((hash >> 64) * self.shards.len() as u128) >> 64) as usize;
-        let used = &mut self.shards[shard];
+        let shard = self.map.number_of(hash);
+        if self.uses.len() <= shard {
+            self.uses.resize(shard + 1, SecondsUse::default());
+        }
+        let used = &mut self.uses[shard];
         if used.second != epoch_ms / 1_000 {
             *used = SecondsUse { second: epoch_ms / 1_000, bytes: 0, records: 0 };
         }
         let bytes = record.bytes() as u64;
-        if used.bytes + bytes > SHARD_BYTES_PER_SECOND.max(bytes)
-            || used.records + 1 > SHARD_RECORDS_PER_SECOND
-        {
+        let mut traffic = Traffic::default();
+        let fits = used.bytes + bytes <= self.limits.shard_bytes_per_second.max(bytes)
+            && used.records < self.limits.shard_records_per_second;
+        if fits {
+            used.bytes += bytes;
+            used.records += 1;
+            traffic.bytes = bytes as f64;
+            traffic.records = 1.0;
+            self.records.push(StoredRecord { shard, epoch_ms, record: record.clone() });
+        } else {
+            traffic.refused = 1.0;
             self.throttled += 1;
-            return Some(Refusal { code: "ProvisionedThroughputExceededException".to_owned() });
         }
-        used.bytes += bytes;
-        used.records += 1;
-        self.records.push(StoredRecord { shard, epoch_ms, record: record.clone() });
-        None
+        self.traffic.entry(shard).or_default().add(traffic);
+        (!fits).then(|| Refusal { code: "ProvisionedThroughputExceededException".to_owned() })
     }
 }
 
@@ -178,6 +432,7 @@ impl PutRecords for &Stream {
             return Err(error);
         }
         let epoch_ms = self.clock.epoch_ms();
+        self.settle(epoch_ms);
         let mut state = self.state.borrow_mut();
         let mut answer: Vec<_> = records
             .iter()
