@@ -87,6 +87,15 @@ impl DescribeStream for ControlPlane {
             .await
             .map_err(failed(call))?;
         let summary = answer.stream_description_summary.ok_or(unexpected(call, "no summary"))?;
+        let mode = summary.stream_mode_details.map(|details| details.stream_mode);
+        if mode == Some(aws_sdk_kinesis::types::StreamMode::OnDemand) {
+            let detail = format!(
+                "the stream {} is on-demand and scales itself: remove the scaling functions, or \
+                 switch the stream to provisioned",
+                self.stream_name
+            );
+            return Err(ControlError { call, code: "OnDemandStream".to_owned(), detail });
+        }
         let status = match summary.stream_status {
             Status::Active => StreamStatus::Active,
             Status::Updating => StreamStatus::Updating,

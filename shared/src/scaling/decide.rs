@@ -101,6 +101,8 @@ pub enum Refusal {
     HotShardSuspected,
     /// One key is hotter than a shard: no number of shards helps.
     KeySkew(String),
+    /// A function whose concurrency should follow is not there.
+    FunctionMissing(String),
     /// The account cannot reserve as much concurrency as the shards want.
     ConcurrencyAtEdge {
         /// The function.
@@ -132,6 +134,10 @@ impl fmt::Display for Refusal {
             Self::NothingToSplit => write!(out, "no shard is known that could be split"),
             Self::HotShardSuspected => write!(out, "a shard may be hot, and none is known"),
             Self::KeySkew(shard) => write!(out, "a single key is too hot for its shard {shard}"),
+            Self::FunctionMissing(function) => write!(
+                out,
+                "there is no function {function}: deploy it, or take it out of ProcessorFunctions"
+            ),
             Self::ConcurrencyAtEdge { function, wanted } => {
                 write!(out, "the account cannot reserve {wanted} for {function}")
             }
@@ -400,6 +406,10 @@ impl<'a> Draft<'a> {
     fn align(&mut self, shards: u32) {
         let mut reservable = self.seen.reservable_concurrency;
         for function in &self.seen.functions {
+            if !function.exists {
+                self.refused.push(Refusal::FunctionMissing(function.name.clone()));
+                continue;
+            }
             let wanted = self.policy.concurrency(shards, function.share);
             self.align_function(function, wanted, &mut reservable);
         }
@@ -452,7 +462,9 @@ impl<'a> Draft<'a> {
             self.acts.retain(|act| {
                 !matches!(act, Act::PutConcurrency { .. } | Act::PutThreshold { .. })
             });
-            self.refused.retain(|refusal| !matches!(refusal, Refusal::ConcurrencyAtEdge { .. }));
+            self.refused.retain(|refusal| {
+                !matches!(refusal, Refusal::ConcurrencyAtEdge { .. } | Refusal::FunctionMissing(_))
+            });
             self.align(next);
         }
         self.reshards = self.seen.reshards.with_call(self.seen.now_ms);

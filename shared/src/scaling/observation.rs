@@ -49,6 +49,8 @@ pub struct FunctionSeen {
     pub share: f64,
     /// Its reserved concurrency; `None` when it has none.
     pub reserved: Option<u32>,
+    /// Whether it is there at all: the stacks launch in any order.
+    pub exists: bool,
 }
 
 /// `StateValue`.

@@ -33,8 +33,12 @@ pub async fn observe<W: ControlPlane>(
     let alarms = describe_alarms(world, config).await?;
     let mut functions = Vec::new();
     for (name, share) in &config.functions {
-        let reserved = world.get_reserved_concurrency(name).await?;
-        functions.push(FunctionSeen { name: name.clone(), share: *share, reserved });
+        let (reserved, exists) = match world.get_reserved_concurrency(name).await {
+            Ok(reserved) => (reserved, true),
+            Err(error) if error.code == "ResourceNotFoundException" => (None, false),
+            Err(error) => return Err(error),
+        };
+        functions.push(FunctionSeen { name: name.clone(), share: *share, reserved, exists });
     }
     let mut seen = Observation {
         now_ms,
@@ -53,7 +57,7 @@ pub async fn observe<W: ControlPlane>(
     };
     let rises = seen.functions.iter().any(|function| {
         let wanted = config.policy.concurrency(seen.open_shards, function.share);
-        function.reserved.is_none_or(|reserved| reserved < wanted)
+        function.exists && function.reserved.is_none_or(|reserved| reserved < wanted)
     });
     if rises {
         let reservable = world.get_reservable_concurrency().await;

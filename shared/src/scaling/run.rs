@@ -5,7 +5,7 @@ use tracing::info;
 use super::act::act;
 use super::observe::observe;
 use super::wake::{UnknownWake, parse_wake};
-use super::{Act, Decision, Observation, Policy, ScalingConfig};
+use super::{Act, AlarmNames, Decision, Floor, Observation, Policy, ScalingConfig, Wake};
 use crate::ports::{Clock, ControlError, ControlPlane, EmitMetrics};
 use crate::telemetry::{EmfLine, Unit};
 
@@ -15,9 +15,55 @@ pub enum ScalingError {
     /// The event wakes nobody.
     #[error(transparent)]
     UnknownWake(#[from] UnknownWake),
+    /// The alarm is none of this stream's.
+    #[error(
+        "the alarm {name} is none of the stream's ({known}): take the function out of its actions"
+    )]
+    ForeignAlarm {
+        /// The alarm that woke the function.
+        name: String,
+        /// The alarms that should.
+        known: String,
+    },
+    /// A plan or a person wants a number of shards that the policy forbids.
+    #[error(
+        "shardCount {wanted} is outside {min} to {max}: ask for less, or change ShardCountMin or \
+         ShardCountMax"
+    )]
+    OutOfBounds {
+        /// What was asked for.
+        wanted: u32,
+        /// `SHARD_COUNT_MIN`.
+        min: u32,
+        /// `SHARD_COUNT_MAX`.
+        max: u32,
+    },
     /// A call failed.
     #[error(transparent)]
     Call(#[from] ControlError),
+}
+
+/// Refuses what cannot be meant, before anything is looked at or done.
+fn check(config: &ScalingConfig, wake: &Wake) -> Result<(), ScalingError> {
+    let AlarmNames { bytes, records, refused, fast } = &config.alarms;
+    match wake {
+        Wake::Alarm(name) => {
+            let known = [Some(bytes), Some(records), Some(refused), fast.as_ref()];
+            if known.contains(&Some(name)) {
+                return Ok(());
+            }
+            let known: Vec<&str> = known.into_iter().flatten().map(String::as_str).collect();
+            Err(ScalingError::ForeignAlarm { name: name.clone(), known: known.join(", ") })
+        }
+        Wake::Floor(Floor { shards: wanted, .. }) | Wake::Person(wanted) => {
+            let Policy { shard_count_min: min, shard_count_max: max, .. } = config.policy;
+            if (min..=max).contains(wanted) {
+                return Ok(());
+            }
+            Err(ScalingError::OutOfBounds { wanted: *wanted, min, max })
+        }
+        Wake::Reconcile | Wake::OffPeak => Ok(()),
+    }
 }
 
 /// Handles `event` with `decide`, which is [`super::decide_scale_up`] or
@@ -32,6 +78,7 @@ pub async fn run<W: ControlPlane, C: Clock, M: EmitMetrics>(
 ) -> Result<(), ScalingError> {
     let now_ms = clock.epoch_ms();
     let woken = parse_wake(event, now_ms)?;
+    check(config, &woken.wake)?;
     let seen = observe(world, config, woken, now_ms).await?;
     let decision = decide(&config.policy, &seen);
     info!(

@@ -1,0 +1,504 @@
+//! Promises of the scaling decisions, one situation each.
+
+use sluice::scaling::observation::{AlarmLimit, MinuteLoad};
+use sluice::scaling::{
+    Act, AlarmSeen, AlarmState, Decision, Floor, FunctionSeen, Ledger, Load, Observation, Policy,
+    Rate, Refusal, Shard, ShardLoad, StreamStatus, Wake, decide_scale_down, decide_scale_up,
+};
+
+const NOW_MS: u64 = 1_795_219_200_000;
+const MINUTE_MS: u64 = 60_000;
+
+fn policy() -> Policy {
+    Policy {
+        shard_count_default: 2,
+        shard_count_min: 1,
+        shard_count_max: 64,
+        target_utilization: 0.8,
+        sent_by_processor: Rate { bytes: 1e6, records: 1e3 },
+        concurrency_per_shard: 1,
+        reshard_calls_max: 10,
+        reshards_kept_for_up: 4,
+        drain_seconds: 300.0,
+        utilization_down_max: 0.6,
+        lag_ms_max: 30_000,
+    }
+}
+
+fn alarm(limit: AlarmLimit, shards: u32, state: AlarmState) -> AlarmSeen {
+    let per_second = match limit {
+        AlarmLimit::Bytes => 1e6,
+        AlarmLimit::Records => 1e3,
+        AlarmLimit::Refused => 0.0,
+    };
+    AlarmSeen {
+        name: format!("{limit:?}"),
+        limit,
+        state,
+        threshold: 0.8 * per_second * f64::from(shards) * 60.0,
+        period_seconds: 60,
+    }
+}
+
+/// A stream at rest: concurrency, thresholds and alarms are in line with `shards`.
+fn at_rest(shards: u32) -> Observation {
+    let limits = [AlarmLimit::Bytes, AlarmLimit::Records, AlarmLimit::Refused];
+    Observation {
+        now_ms: NOW_MS,
+        wake: Wake::Reconcile,
+        status: StreamStatus::Active,
+        open_shards: shards,
+        goal: None,
+        floor: None,
+        reshards: Ledger::default(),
+        functions: vec![FunctionSeen {
+            name: "processor".to_owned(),
+            share: 1.0,
+            reserved: Some(shards),
+            exists: true,
+        }],
+        reservable_concurrency: None,
+        alarms: limits.map(|limit| alarm(limit, shards, AlarmState::Ok)).to_vec(),
+        load: None,
+        shards: None,
+        off_peak: false,
+    }
+}
+
+fn load(megabytes_per_second: f64) -> Load {
+    let accepted = Rate { bytes: megabytes_per_second * 1e6, records: megabytes_per_second * 40.0 };
+    Load { minutes: vec![MinuteLoad { accepted, ..MinuteLoad::default() }; 15], ..Load::default() }
+}
+
+fn alarmed(shards: u32, load: Load) -> Observation {
+    let mut seen = at_rest(shards);
+    seen.wake = Wake::Alarm("Bytes".to_owned());
+    seen.alarms[0].state = AlarmState::Alarm;
+    seen.load = Some(load);
+    seen
+}
+
+fn off_peak(shards: u32, load: Load) -> Observation {
+    let mut seen = at_rest(shards);
+    seen.wake = Wake::OffPeak;
+    seen.off_peak = true;
+    seen.load = Some(load);
+    seen
+}
+
+fn target(decision: &Decision) -> Option<u32> {
+    decision.acts.iter().find_map(|act| match act {
+        Act::UpdateShardCount(target) => Some(*target),
+        _ => None,
+    })
+}
+
+fn place(decision: &Decision, found: impl Fn(&Act) -> bool) -> usize {
+    decision.acts.iter().position(found).unwrap_or_else(|| panic!("not in {:?}", decision.acts))
+}
+
+fn ledger(calls: u64) -> Ledger {
+    (0..calls).fold(Ledger::default(), |ledger, call| ledger.with_call(NOW_MS - call * MINUTE_MS))
+}
+
+#[test]
+fn at_rest_nothing_is_done() {
+    for shards in [1, 2, 3, 64] {
+        let decision = decide_scale_up(&policy(), &at_rest(shards));
+        assert_eq!(decision.acts, [], "{decision}");
+    }
+}
+
+#[test]
+fn the_goal_carries_the_demand_at_the_target() {
+    let decision = decide_scale_up(&policy(), &alarmed(4, load(3.6)));
+    assert_eq!((decision.goal, target(&decision)), (5, Some(5)), "{decision}");
+}
+
+#[test]
+fn a_goal_beyond_double_is_reached_in_hops_of_at_most_double() {
+    let mut seen = alarmed(2, load(0.0));
+    let spike = Rate { bytes: 10e6, records: 400.0 };
+    seen.load = Some(Load {
+        minutes: vec![MinuteLoad { wanted: spike, ..MinuteLoad::default() }],
+        ..Load::default()
+    });
+    let mut hops = Vec::new();
+    for _ in 0..5 {
+        let decision = decide_scale_up(&policy(), &seen);
+        assert_eq!(decision.goal, 13, "{decision}");
+        let Some(next) = target(&decision) else { break };
+        hops.push(next);
+        // The next wake-up knows the goal from the tags alone.
+        seen = at_rest(next);
+        seen.goal = Some(13);
+    }
+    assert_eq!(hops, [4, 8, 13]);
+}
+
+#[test]
+fn a_fivefold_spike_does_not_look_like_a_full_stream() {
+    // Accepted saturates at 4 MB/s; what was refused, wanted or waits says how much more it is.
+    let full = Rate { bytes: 4e6, records: 160.0 };
+    let refused =
+        MinuteLoad { accepted: full, refused_records: 4.0 * 160.0, ..MinuteLoad::default() };
+    let wanted = MinuteLoad { accepted: full, wanted: full.times(5.0), ..MinuteLoad::default() };
+    for minute in [refused, wanted] {
+        let spike = Load { minutes: vec![minute], ..Load::default() };
+        let decision = decide_scale_up(&policy(), &alarmed(4, spike));
+        assert_eq!(decision.goal, 25, "{decision}");
+    }
+    let waiting = Load {
+        minutes: vec![MinuteLoad { accepted: full, ..MinuteLoad::default() }],
+        queue_age_ms: 300_000,
+        ..Load::default()
+    };
+    let decision = decide_scale_up(&policy(), &alarmed(4, waiting));
+    assert_eq!(decision.goal, 10, "{decision}");
+}
+
+#[test]
+fn one_heavy_minute_of_the_last_five_is_enough_and_an_older_one_is_past() {
+    let mut spike = load(0.5);
+    spike.minutes[12].accepted.bytes = 6.4e6;
+    assert_eq!(decide_scale_up(&policy(), &alarmed(4, spike)).goal, 8);
+    let mut past = load(0.5);
+    past.minutes[2].accepted.bytes = 6.4e6;
+    assert_eq!(decide_scale_up(&policy(), &alarmed(4, past)).goal, 4);
+}
+
+#[test]
+fn an_alarm_that_comes_late_or_twice_changes_nothing() {
+    let mut seen = at_rest(8);
+    seen.wake = Wake::Alarm("Bytes".to_owned());
+    seen.load = Some(load(4.0));
+    let decision = decide_scale_up(&policy(), &seen);
+    assert_eq!(decision.acts, [], "{decision}");
+}
+
+#[test]
+fn an_alarm_without_a_readable_load_gets_one_step() {
+    let mut seen = alarmed(4, load(0.0));
+    seen.load = None;
+    assert_eq!(target(&decide_scale_up(&policy(), &seen)), Some(8));
+    // Its threshold belongs to two shards: it is about the past.
+    seen.alarms[0] = alarm(AlarmLimit::Bytes, 2, AlarmState::Alarm);
+    assert_eq!(target(&decide_scale_up(&policy(), &seen)), None);
+}
+
+#[test]
+fn the_maximum_holds() {
+    let decision = decide_scale_up(&policy(), &alarmed(40, load(500.0)));
+    assert_eq!(target(&decision), Some(64), "{decision}");
+    assert!(decision.refused.contains(&Refusal::AtMaximum));
+    let decision = decide_scale_up(&policy(), &alarmed(64, load(500.0)));
+    assert_eq!(target(&decision), None, "{decision}");
+}
+
+#[test]
+fn while_resharding_the_goal_is_raised_and_nothing_else_is_touched() {
+    for status in [StreamStatus::Updating, StreamStatus::Creating] {
+        let mut seen = alarmed(4, load(12.0));
+        seen.status = status;
+        seen.goal = Some(8);
+        seen.functions[0].reserved = Some(2);
+        let decision = decide_scale_up(&policy(), &seen);
+        assert_eq!(decision.goal, 15, "{decision}");
+        assert!(matches!(decision.acts[..], [Act::SaveState { goal: Some(15), .. }]));
+    }
+}
+
+#[test]
+fn concurrency_and_thresholds_rise_only_once_the_shards_are_open() {
+    let rising = decide_scale_up(&policy(), &alarmed(4, load(6.4)));
+    assert_eq!(target(&rising), Some(8));
+    let touches = |act: &Act| matches!(act, Act::PutConcurrency { .. } | Act::PutThreshold { .. });
+    assert!(!rising.acts.iter().any(touches), "{rising}");
+
+    let mut opened = at_rest(4);
+    opened.open_shards = 8;
+    opened.goal = Some(8);
+    let follows = decide_scale_up(&policy(), &opened);
+    let concurrency = Act::PutConcurrency { function: "processor".to_owned(), reserved: 8 };
+    assert!(follows.acts.contains(&concurrency), "{follows}");
+    let thresholds: Vec<f64> = follows
+        .acts
+        .iter()
+        .filter_map(|act| match act {
+            Act::PutThreshold { threshold, .. } => Some(*threshold),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(thresholds, [0.8 * 8e6 * 60.0, 0.8 * 8e3 * 60.0]);
+    let saved = place(&follows, |act| matches!(act, Act::SaveState { goal: None, .. }));
+    assert!(saved > place(&follows, touches), "the goal is forgotten last");
+}
+
+#[test]
+fn concurrency_and_thresholds_fall_before_the_shards_close() {
+    let decision = decide_scale_down(&policy(), &off_peak(8, load(0.1)));
+    let closes = place(&decision, |act| matches!(act, Act::UpdateShardCount(4)));
+    let concurrency = Act::PutConcurrency { function: "processor".to_owned(), reserved: 4 };
+    assert!(place(&decision, |act| *act == concurrency) < closes, "{decision}");
+    assert!(place(&decision, |act| matches!(act, Act::PutThreshold { .. })) < closes);
+}
+
+#[test]
+fn the_ledger_is_written_before_the_call_that_it_counts() {
+    for decision in [
+        decide_scale_up(&policy(), &alarmed(4, load(6.4))),
+        decide_scale_down(&policy(), &off_peak(8, load(0.1))),
+    ] {
+        let saved = place(&decision, |act| match act {
+            Act::SaveState { reshards, .. } => reshards.used(NOW_MS) == 1,
+            _ => false,
+        });
+        assert!(saved < place(&decision, |act| matches!(act, Act::UpdateShardCount(_))));
+        assert_eq!(decision.reshards_left, 9);
+    }
+}
+
+#[test]
+fn an_alarm_in_alarm_is_armed_again_after_an_act_and_only_then() {
+    let decision = decide_scale_up(&policy(), &alarmed(4, load(6.4)));
+    assert_eq!(decision.acts.last(), Some(&Act::Rearm { alarm: "Bytes".to_owned() }));
+    let nothing = decide_scale_up(&policy(), &alarmed(4, load(0.5)));
+    assert_eq!(nothing.acts, [], "{nothing}");
+}
+
+fn shard(number: u128, shards: u128, offered: Option<f64>) -> ShardLoad {
+    let width = u128::MAX / shards;
+    let shard =
+        Shard { id: format!("shard-{number}"), from: number * width, to: (number + 1) * width - 1 };
+    let offered = offered.map(|bytes| Rate { bytes, records: 40.0 });
+    ShardLoad { shard, offered }
+}
+
+#[test]
+fn when_the_calls_are_gone_the_hottest_shard_is_split() {
+    let mut seen = alarmed(4, load(6.4));
+    seen.reshards = ledger(10);
+    seen.shards = Some((0..4).map(|n| shard(n, 4, Some(1e5 * (n % 3) as f64))).collect());
+    let decision = decide_scale_up(&policy(), &seen);
+    assert_eq!(target(&decision), None, "{decision}");
+    assert!(decision.refused.contains(&Refusal::CallsGone));
+    let width = u128::MAX / 4;
+    let split = Act::SplitShard {
+        shard_id: "shard-2".to_owned(),
+        new_starting_hash_key: 2 * width + (width - 1) / 2 + 1,
+    };
+    assert!(decision.acts.contains(&split), "{:?}", decision.acts);
+    assert_eq!(decision.shards_after(), 5);
+}
+
+#[test]
+fn a_call_counts_for_24_hours_and_no_longer() {
+    let mut seen = alarmed(4, load(6.4));
+    seen.reshards = ledger(10);
+    seen.now_ms = NOW_MS + 86_400_000;
+    assert_eq!(target(&decide_scale_up(&policy(), &seen)), Some(8));
+}
+
+#[test]
+fn a_hot_shard_in_a_stream_with_room_is_split() {
+    let mut seen = at_rest(4);
+    seen.alarms[2].state = AlarmState::Alarm;
+    seen.load = Some(load(1.6));
+    let hot = |n| if n == 1 { 1.4e6 } else { 0.1e6 };
+    seen.shards = Some((0..4).map(|n| shard(n, 4, Some(hot(n)))).collect());
+    let decision = decide_scale_up(&policy(), &seen);
+    let is_hot =
+        |act: &Act| matches!(act, Act::SplitShard { shard_id, .. } if shard_id == "shard-1");
+    assert!(decision.acts.iter().any(is_hot), "{decision}");
+}
+
+#[test]
+fn a_single_hot_key_is_reported_and_not_chased() {
+    let mut seen = at_rest(4);
+    seen.alarms[2].state = AlarmState::Alarm;
+    seen.load = Some(load(1.6));
+    let mut shards: Vec<_> = (0..4).map(|n| shard(n, 4, Some(0.1e6))).collect();
+    // It was split until it is a sixteenth of the others.
+    shards[1].shard.to = shards[1].shard.from + u128::MAX / 64;
+    shards[1].offered = Some(Rate { bytes: 1.4e6, records: 40.0 });
+    seen.shards = Some(shards);
+    let decision = decide_scale_up(&policy(), &seen);
+    assert_eq!(decision.refused, [Refusal::KeySkew("shard-1".to_owned())], "{decision}");
+    assert_eq!(decision.shards_after(), 4);
+}
+
+#[test]
+fn refused_records_without_a_known_shard_are_reported() {
+    let mut seen = at_rest(4);
+    seen.alarms[2].state = AlarmState::Alarm;
+    seen.load = Some(load(1.6));
+    let decision = decide_scale_up(&policy(), &seen);
+    assert_eq!(decision.refused, [Refusal::HotShardSuspected]);
+}
+
+#[test]
+fn a_plan_is_kept_until_it_ends() {
+    let floor = Floor { shards: 16, until_ms: NOW_MS + 60 * MINUTE_MS };
+    let mut seen = at_rest(8);
+    seen.wake = Wake::Floor(floor);
+    let decision = decide_scale_up(&policy(), &seen);
+    assert_eq!((decision.goal, target(&decision)), (16, Some(16)), "{decision}");
+    let saved = |act: &Act| matches!(act, Act::SaveState { floor: Some(f), .. } if *f == floor);
+    place(&decision, saved);
+
+    let mut planned = off_peak(16, load(0.1));
+    planned.floor = Some(floor);
+    let down = decide_scale_down(&policy(), &planned);
+    assert_eq!((target(&down), &down.refused[..]), (None, &[Refusal::Floor(16)][..]), "{down}");
+    planned.now_ms = floor.until_ms;
+    assert_eq!(target(&decide_scale_down(&policy(), &planned)), Some(8));
+}
+
+#[test]
+fn a_person_goes_both_ways_in_legal_steps_within_bounds() {
+    for (open, wanted, step) in [(4, 64, 8), (16, 3, 8), (5, 2, 3), (4, 6, 6), (4, 4, 4)] {
+        let mut seen = at_rest(open);
+        seen.wake = Wake::Person(wanted);
+        let decision = decide_scale_up(&policy(), &seen);
+        assert_eq!(decision.goal, wanted, "{decision}");
+        assert_eq!(target(&decision).unwrap_or(open), step, "{decision}");
+    }
+    let mut seen = at_rest(4);
+    seen.wake = Wake::Person(1_000);
+    assert_eq!(decide_scale_up(&policy(), &seen).goal, 64);
+}
+
+#[test]
+fn going_down_by_hand_lowers_the_concurrency_first() {
+    let mut seen = at_rest(16);
+    seen.wake = Wake::Person(4);
+    let decision = decide_scale_up(&policy(), &seen);
+    let lowered = Act::PutConcurrency { function: "processor".to_owned(), reserved: 8 };
+    let closes = place(&decision, |act| matches!(act, Act::UpdateShardCount(8)));
+    assert!(place(&decision, |act| *act == lowered) < closes, "{decision}");
+}
+
+#[test]
+fn the_accounts_edge_holds_the_concurrency_and_not_the_shards() {
+    let mut seen = alarmed(8, load(12.0));
+    seen.functions[0].reserved = Some(4);
+    seen.reservable_concurrency = Some(2);
+    let decision = decide_scale_up(&policy(), &seen);
+    let held = Act::PutConcurrency { function: "processor".to_owned(), reserved: 6 };
+    assert!(decision.acts.contains(&held), "{decision}");
+    let edge = Refusal::ConcurrencyAtEdge { function: "processor".to_owned(), wanted: 8 };
+    assert!(decision.refused.contains(&edge));
+    assert_eq!(target(&decision), Some(15));
+}
+
+#[test]
+fn shares_split_the_concurrency_and_stop_no_function() {
+    let mut seen = at_rest(8);
+    seen.functions = [("one", 0.75), ("two", 0.25), ("tiny", 0.001)]
+        .map(|(name, share)| FunctionSeen {
+            name: name.to_owned(),
+            share,
+            reserved: None,
+            exists: true,
+        })
+        .to_vec();
+    let decision = decide_scale_up(&policy(), &seen);
+    let expected = [("one", 6), ("two", 2), ("tiny", 1)]
+        .map(|(name, reserved)| Act::PutConcurrency { function: name.to_owned(), reserved });
+    assert_eq!(decision.acts, expected);
+}
+
+#[test]
+fn a_missing_function_is_named_and_keeps_no_shard_from_opening() {
+    let mut seen = alarmed(4, load(6.4));
+    seen.functions[0].exists = false;
+    seen.functions[0].reserved = None;
+    let decision = decide_scale_up(&policy(), &seen);
+    assert_eq!(target(&decision), Some(8), "{decision}");
+    assert_eq!(decision.refused, [Refusal::FunctionMissing("processor".to_owned())]);
+    assert!(!decision.acts.iter().any(|act| matches!(act, Act::PutConcurrency { .. })));
+}
+
+#[test]
+fn an_odd_number_of_shards_halves_upwards() {
+    for (open, half) in [(5, 3), (3, 2), (4, 2), (7, 4), (64, 32)] {
+        let decision = decide_scale_down(&policy(), &off_peak(open, load(0.01)));
+        assert_eq!(target(&decision), Some(half), "{decision}");
+    }
+}
+
+#[test]
+fn the_default_is_the_floor_of_every_halving() {
+    let mut policy = policy();
+    policy.shard_count_default = 3;
+    assert_eq!(target(&decide_scale_down(&policy, &off_peak(4, load(0.01)))), Some(3));
+    for open in [1, 2, 3] {
+        let decision = decide_scale_down(&policy, &off_peak(open, load(0.01)));
+        assert_eq!((target(&decision), &decision.refused[..]), (None, &[Refusal::AtDefault][..]));
+    }
+}
+
+#[test]
+fn every_gate_keeps_the_shards_and_says_so() {
+    type Change = fn(&mut Observation);
+    let gates: [(Change, Refusal); 10] = [
+        (|seen| seen.off_peak = false, Refusal::OutsideWindow),
+        (|seen| seen.status = StreamStatus::Updating, Refusal::Resharding(StreamStatus::Updating)),
+        (|seen| seen.goal = Some(16), Refusal::GoalPending(16)),
+        (|seen| seen.alarms[1].state = AlarmState::Alarm, Refusal::Alarmed),
+        (|seen| seen.load = None, Refusal::NoLoad),
+        (|seen| seen.load = Some(load(2.8)), Refusal::Busy(0.7)),
+        (|seen| seen.load = Some(Load { lag_ms: 30_001, ..load(0.1) }), Refusal::Lagging(30_001)),
+        (
+            |seen| seen.load = Some(Load { iterator_age_ms: 30_001, ..load(0.1) }),
+            Refusal::IteratorAge(30_001),
+        ),
+        (
+            |seen| seen.load = Some(Load { queue_age_ms: 30_001, ..load(0.1) }),
+            Refusal::Backlog(30_001),
+        ),
+        (|seen| seen.reshards = ledger(6), Refusal::CallsKept(4)),
+    ];
+    assert_eq!(target(&decide_scale_down(&policy(), &off_peak(8, load(0.1)))), Some(4));
+    for (change, refusal) in gates {
+        let mut seen = off_peak(8, load(0.1));
+        change(&mut seen);
+        let decision = decide_scale_down(&policy(), &seen);
+        assert_eq!(target(&decision), None, "{refusal:?}: {decision}");
+        assert_eq!(decision.refused, [refusal]);
+    }
+}
+
+#[test]
+fn a_peak_anywhere_in_the_look_back_keeps_the_shards() {
+    let mut peak = load(0.1);
+    peak.minutes[0].accepted.bytes = 3e6;
+    let decision = decide_scale_down(&policy(), &off_peak(8, peak));
+    assert_eq!(decision.refused, [Refusal::Busy(0.75)], "{decision}");
+}
+
+#[test]
+fn a_refused_way_down_leaves_an_unfinished_goal_alone() {
+    let mut seen = off_peak(8, load(0.1));
+    seen.goal = Some(16);
+    let decision = decide_scale_down(&policy(), &seen);
+    assert_eq!(decision.acts, [], "{decision}");
+}
+
+#[test]
+fn a_decision_reads_as_one_line() {
+    let mut seen = alarmed(2, load(3.0));
+    seen.reshards = ledger(3);
+    let decision = decide_scale_up(&policy(), &seen);
+    assert_eq!(
+        decision.to_string(),
+        "go from 2 to 4 shards; demand 3.000 MB/s and 120 records/s, 150 % of capacity; \
+         re-arm Bytes; $0.030 an hour before, $0.060 after; 6 reshard calls left"
+    );
+    let stays = decide_scale_down(&policy(), &off_peak(2, load(0.1)));
+    assert_eq!(
+        stays.to_string(),
+        "stay at 2 shards; demand 0.100 MB/s and 4 records/s, 5 % of capacity; not more, since at \
+         the default; $0.030 an hour before, $0.030 after; 10 reshard calls left"
+    );
+}
