@@ -111,8 +111,22 @@ fn at_rest_nothing_is_done() {
 
 #[test]
 fn the_goal_carries_the_demand_at_the_target() {
+    let decision = decide_scale_up(&policy(), &alarmed(4, load(8.6)));
+    assert_eq!((decision.goal, target(&decision)), (11, Some(8)), "{decision}");
+}
+
+#[test]
+fn a_ramp_is_climbed_in_whole_steps() {
+    // Shard by shard it would spend the ten calls of a day before it is over.
     let decision = decide_scale_up(&policy(), &alarmed(4, load(3.6)));
-    assert_eq!((decision.goal, target(&decision)), (5, Some(5)), "{decision}");
+    assert_eq!((decision.goal, target(&decision)), (8, Some(8)), "{decision}");
+    // A goal that a smaller demand left behind is no reason for a smaller step.
+    let mut seen = alarmed(4, load(3.6));
+    seen.goal = Some(5);
+    assert_eq!(target(&decide_scale_up(&policy(), &seen)), Some(8));
+    // The maximum and a load that fits are.
+    assert_eq!(target(&decide_scale_up(&policy(), &alarmed(40, load(33.0)))), Some(64));
+    assert_eq!(target(&decide_scale_up(&policy(), &alarmed(4, load(3.1)))), None);
 }
 
 #[test]
@@ -388,7 +402,7 @@ fn the_accounts_edge_holds_the_concurrency_and_not_the_shards() {
     assert!(decision.acts.contains(&held), "{decision}");
     let edge = Refusal::ConcurrencyAtEdge { function: "processor".to_owned(), wanted: 8 };
     assert!(decision.refused.contains(&edge));
-    assert_eq!(target(&decision), Some(15));
+    assert_eq!(target(&decision), Some(16));
 }
 
 #[test]

@@ -261,7 +261,11 @@ pub fn decide_scale_up(policy: &Policy, seen: &Observation) -> Decision {
         (wanted, _) => {
             // An unfinished way down (a person's) goes on unless the demand forbids it.
             let base = unfinished.unwrap_or(seen.open_shards);
-            policy.clamp(base.max(wanted.unwrap_or(0)).max(floor))
+            // A whole step up at the least: the calls of a day are few, and a ramp that is
+            // followed shard by shard spends them all before it is over.
+            let open = seen.open_shards;
+            let step = |shards: u32| if shards > open { shards.max(open * 2) } else { shards };
+            policy.clamp(base.max(step(wanted.unwrap_or(0))).max(floor))
         }
     };
     if wanted.is_some_and(|shards| shards > policy.shard_count_max) {
