@@ -7,6 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 TOOLS := .tools/venv/bin
 DEPLOY_TOOLS := .tools/deploy/bin
+FUNCTIONS := log-processor scale-up scale-down
 # Lambda runs arm64 for a fifth less money.
 ARCHITECTURE ?= arm64
 AUTOSCALING_STACK ?= sluice-autoscaling
@@ -63,7 +64,7 @@ bench: ## Measure the handler's CPU beside a plain handler, in the same run
 
 .PHONY: build
 build: ## Build the functions for this machine
-	cargo build --release --locked -p log-processor
+	cargo build --release --locked $(addprefix -p ,$(FUNCTIONS))
 
 .PHONY: deploy-tools
 deploy-tools:
@@ -71,30 +72,36 @@ deploy-tools:
 
 .PHONY: package
 package: deploy-tools ## Build the functions for Lambda, as zips under target/lambda/ [ARCHITECTURE=arm64|x86_64]
-	PATH="$(CURDIR)/$(DEPLOY_TOOLS):$$PATH" cargo lambda build --release --locked -p log-processor \
+	PATH="$(CURDIR)/$(DEPLOY_TOOLS):$$PATH" cargo lambda build --release --locked $(addprefix -p ,$(FUNCTIONS)) \
 		$(if $(filter arm64,$(ARCHITECTURE)),--arm64) --output-format zip
 
+# $(call upload,scale-up) puts the function's zip into the bucket under a name that says what is in it, so that a
+# stack update sees new code, and leaves that name in $$key.
+upload = zip=$(or $(CARGO_TARGET_DIR),target)/lambda/$(1)/bootstrap.zip; key=sluice/$(1)-$$(sha256sum "$$zip" | cut -c1-16).zip; \
+	$(DEPLOY_TOOLS)/aws s3 cp "$$zip" "s3://$(BUCKET)/$$key"
+# $(call deploy,STACK,TEMPLATE,PARAMETERS)
+deploy = $(DEPLOY_TOOLS)/aws cloudformation deploy --stack-name '$(1)' --template-file $(2) \
+	--no-fail-on-empty-changeset --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND \
+	$(if $(strip $(3)),--parameter-overrides $(3)); \
+	$(DEPLOY_TOOLS)/aws cloudformation describe-stacks --stack-name '$(1)' --query 'Stacks[0].Outputs' --output table
+
 .PHONY: deploy-autoscaling
-deploy-autoscaling: deploy-tools ## Launch or update the stream's stack [AUTOSCALING_STACK= PARAMETERS="Name=value …"]
-	$(DEPLOY_TOOLS)/aws cloudformation deploy --template-file infra/autoscaling.yaml \
-		--stack-name '$(AUTOSCALING_STACK)' --no-fail-on-empty-changeset \
-		$(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
-	$(DEPLOY_TOOLS)/aws cloudformation describe-stacks --stack-name '$(AUTOSCALING_STACK)' \
-		--query 'Stacks[0].Outputs' --output table
+deploy-autoscaling: deploy-tools $(if $(BUCKET),package) ## Launch or update the stream, and with BUCKET= its scaling [BUCKET= AUTOSCALING_STACK= PARAMETERS="Name=value …"]
+ifeq ($(BUCKET),)
+	@echo 'no BUCKET=: the stream alone, without scaling'
+	@set -x; $(call deploy,$(AUTOSCALING_STACK),infra/autoscaling.yaml,$(PARAMETERS))
+else
+	@set -x; $(call upload,scale-up); up=$$key; $(call upload,scale-down); down=$$key; \
+	$(call deploy,$(AUTOSCALING_STACK),infra/autoscaling.yaml,CodeS3Bucket='$(BUCKET)' CodeS3KeyScaleUp="$$up" \
+		CodeS3KeyScaleDown="$$down" Architecture='$(ARCHITECTURE)' $(PARAMETERS))
+endif
 
 .PHONY: deploy-log-processing
-deploy-log-processing: ## Build, upload, and launch or update the processor's stack: BUCKET= [LOG_PROCESSING_STACK= PARAMETERS=]
+deploy-log-processing: deploy-tools $(if $(BUCKET),package) ## Build, upload, and launch or update the processor: BUCKET= [LOG_PROCESSING_STACK= PARAMETERS=]
 	@test -n '$(BUCKET)' || { echo 'BUCKET=<an S3 bucket in your region> is needed for the code' >&2; exit 2; }
-	@$(MAKE) --no-print-directory package
-	@zip=target/lambda/log-processor/bootstrap.zip; \
-	key=sluice/log-processor-$$(sha256sum "$$zip" | cut -c1-16).zip; set -x; \
-	$(DEPLOY_TOOLS)/aws s3 cp "$$zip" "s3://$(BUCKET)/$$key"; \
-	$(DEPLOY_TOOLS)/aws cloudformation deploy --template-file infra/log-processing.yaml \
-		--stack-name '$(LOG_PROCESSING_STACK)' --no-fail-on-empty-changeset \
-		--capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND \
-		--parameter-overrides CodeS3Bucket='$(BUCKET)' CodeS3Key="$$key" Architecture='$(ARCHITECTURE)' $(PARAMETERS); \
-	$(DEPLOY_TOOLS)/aws cloudformation describe-stacks --stack-name '$(LOG_PROCESSING_STACK)' \
-		--query 'Stacks[0].Outputs' --output table
+	@set -x; $(call upload,log-processor); \
+	$(call deploy,$(LOG_PROCESSING_STACK),infra/log-processing.yaml,CodeS3Bucket='$(BUCKET)' CodeS3Key="$$key" \
+		Architecture='$(ARCHITECTURE)' $(PARAMETERS))
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed
