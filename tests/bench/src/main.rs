@@ -27,7 +27,7 @@ const PROMISE_PAYLOAD_BYTES: usize = 100_000;
 const PROMISE_RATIO_MAX: f64 = 0.45;
 
 const PAYLOAD_BYTES: [usize; 3] = [10_000, PROMISE_PAYLOAD_BYTES, 1_000_000];
-const ROUNDS_DEFAULT: usize = 25;
+const ROUNDS_DEFAULT: usize = 15;
 /// Payload bytes a handler works through in one turn: short, so that all have the same noise.
 const TURN_BYTES: usize = 4_000_000;
 
@@ -35,7 +35,7 @@ const USAGE: &str = "\
 usage: bench [--check] [--stages] [--rounds N] [--seed N]
   --check    exit 1 when the promise is broken
   --stages   also print where our handler's CPU goes
-  --rounds   turns of each handler (default 25)
+  --rounds   turns of each handler (default 15)
   --seed     of the generated log lines (default 1)";
 
 struct Options {
