@@ -172,6 +172,18 @@ fn a_fivefold_spike_does_not_look_like_a_full_stream() {
 }
 
 #[test]
+fn a_record_that_is_refused_ten_times_is_wanted_once() {
+    let accepted = Rate { bytes: 2e6, records: 80.0 };
+    let minute = MinuteLoad {
+        accepted,
+        refused_records: 400.0,
+        wanted: Rate { bytes: 3e6, records: 120.0 },
+    };
+    let load = Load { minutes: vec![minute], ..Load::default() };
+    assert_eq!(decide_scale_up(&policy(), &alarmed(4, load)).goal, 4);
+}
+
+#[test]
 fn one_heavy_minute_of_the_last_five_is_enough_and_an_older_one_is_past() {
     let mut spike = load(0.5);
     spike.minutes[12].accepted.bytes = 6.4e6;

@@ -217,8 +217,9 @@ pub fn needs_load(seen: &Observation) -> bool {
     seen.is_alarmed() || matches!(seen.wake, Wake::Alarm(_) | Wake::OffPeak)
 }
 
-/// What the load asks of the stream: accepted and refused, or wanted, whichever is more, in the
-/// heaviest of `minutes`, and the backlog over the time in which it should drain.
+/// What the load asks of the stream: accepted or wanted, whichever is more (accepted and refused
+/// where the processors do not say what they want), in the heaviest of `minutes`, and the backlog
+/// over the time in which it should drain.
 #[must_use]
 pub fn demand(policy: &Policy, load: &Load, minutes: usize) -> Rate {
     let recent = &load.minutes[load.minutes.len().saturating_sub(minutes)..];
@@ -229,11 +230,16 @@ pub fn demand(policy: &Policy, load: &Load, minutes: usize) -> Rate {
 
 fn minute_demand(minute: &MinuteLoad) -> Rate {
     let accepted = minute.accepted;
+    if minute.wanted != Rate::default() {
+        // A refused record is refused at every try: ten tries of one record look like ten records,
+        // and a single hot key like a stream that is far too small. The processors count once.
+        return accepted.max(minute.wanted);
+    }
     // Refused records are counted, not weighed: take them to be as large as the accepted ones.
     let record_bytes = if accepted.records > 0.0 { accepted.bytes / accepted.records } else { 0.0 };
     let refused =
         Rate { bytes: minute.refused_records * record_bytes, records: minute.refused_records };
-    accepted.plus(refused).max(minute.wanted)
+    accepted.plus(refused)
 }
 
 /// Decides for every wake-up but the off-peak one: goes up when the demand wants it, follows a
