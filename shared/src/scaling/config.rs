@@ -106,19 +106,29 @@ impl ScalingConfig {
                 &format!("between SHARD_COUNT_MIN ({min}) and SHARD_COUNT_MAX ({max})"),
             );
         }
+        let (target, down_max) = (target?, down_max?);
+        if down_max >= target {
+            env.reject(
+                "UTILIZATION_DOWN_MAX",
+                &down_max.to_string(),
+                &format!(
+                    "below TARGET_UTILIZATION ({target}): a halving must not cause a doubling"
+                ),
+            );
+        }
         Some(Self {
             stream_name: stream_name?,
             policy: Policy {
                 shard_count_default: default,
                 shard_count_min: min,
                 shard_count_max: max,
-                target_utilization: target? / 100.0,
+                target_utilization: target / 100.0,
                 sent_by_processor: Rate { bytes: bytes?, records: records? },
                 concurrency_per_shard: concurrency_per_shard?,
                 reshard_calls_max: reshard_calls_max?,
                 reshards_kept_for_up: reshards_kept_for_up?,
                 drain_seconds: drain_seconds?,
-                utilization_down_max: down_max? / 100.0,
+                utilization_down_max: down_max / 100.0,
                 lag_ms_max: lag_seconds_max? * 1_000,
             },
             functions: functions?.0,

@@ -40,8 +40,9 @@ pub fn parse_wake(event: &str, now_ms: u64) -> Result<Woken, UnknownWake> {
     let shard_count = match event.get("shardCount") {
         None => None,
         Some(count) => {
-            let count = count.as_u64().filter(|count| (1..=SHARDS_MAX as u64).contains(count));
-            Some(count.ok_or(bad("shardCount is no number from 1 to 10000"))? as u32)
+            let within = |count: &u64| (1..=SHARDS_MAX as u64).contains(count);
+            let problem = format!("shardCount is {count}, no whole number from 1 to {SHARDS_MAX}");
+            Some(count.as_u64().filter(within).ok_or_else(|| bad(&problem))? as u32)
         }
     };
     let time = |name: &str| match event.get(name) {
@@ -50,7 +51,9 @@ pub fn parse_wake(event: &str, now_ms: u64) -> Result<Woken, UnknownWake> {
             let time =
                 time.as_str().and_then(|text| DateTime::from_str(text, Format::DateTime).ok());
             let epoch_ms = time.and_then(|time| u64::try_from(time.to_millis().ok()?).ok());
-            epoch_ms.map(Some).ok_or_else(|| bad(&format!("{name} is no time as in RFC 3339")))
+            epoch_ms
+                .map(Some)
+                .ok_or_else(|| bad(&format!("{name} is {}, no time as in RFC 3339", event[name])))
         }
     };
     let mut off_peak = false;
@@ -127,6 +130,11 @@ mod tests {
         ] {
             let error = parse_wake(event, NOW_MS).expect_err(event);
             assert!(error.to_string().contains("expected a CloudWatch alarm"), "{error}");
+        }
+        for count in ["0", "-1", "20001", "1.5", "\"64\""] {
+            let event = format!("{{\"shardCount\":{count}}}");
+            let error = parse_wake(&event, NOW_MS).expect_err(&event);
+            assert!(error.problem.contains(&format!("shardCount is {count},")), "{error}");
         }
     }
 }
