@@ -80,11 +80,13 @@ mod tests {
         let mut account = Account::new(120);
         account.create_function("ours", None);
         let code = |result: Result<(), ApiError>| result.err().map(|error| error.code);
-        assert_eq!(code(account.put_reserved("ours", 21)), Some("InvalidParameterValueException"));
+        let refused = code(account.put_reserved("ours", 21));
+        assert_eq!(refused.as_deref(), Some("InvalidParameterValueException"));
         assert_eq!(code(account.put_reserved("ours", 20)), None);
         assert_eq!(account.reservable(), 0);
         assert_eq!(code(account.put_reserved("ours", 15)), None);
         assert_eq!(code(account.put_reserved("ours", 20)), None);
-        assert_eq!(code(account.put_reserved("gone", 1)), Some("ResourceNotFoundException"));
+        let unknown = code(account.put_reserved("gone", 1));
+        assert_eq!(unknown.as_deref(), Some("ResourceNotFoundException"));
     }
 }

@@ -48,7 +48,7 @@ pub enum ControlFault {
     /// Nothing.
     None,
     /// The call fails and changes nothing.
-    Error(&'static str),
+    Error(String),
     /// The call takes effect, and its answer is lost.
     AnswerLost,
     /// The answer takes so many milliseconds more; the effect comes with it.
@@ -478,7 +478,7 @@ impl Control {
         cloud.catch_up();
         let result = match fault {
             ControlFault::KillBefore => return self.life.die().await,
-            ControlFault::Error(code) => Err(ApiError::new(code, "simulated")),
+            ControlFault::Error(ref code) => Err(ApiError::new(code.as_str(), "simulated")),
             _ => effect(cloud, cloud.clock.epoch_ms()),
         };
         if let Some(input) = input {
@@ -489,11 +489,7 @@ impl Control {
             ControlFault::AnswerLost => Err(ApiError::new("TimeoutError", "simulated")),
             _ => result,
         };
-        result.map_err(|error| ControlError {
-            call: name,
-            code: error.code.to_owned(),
-            detail: error.detail,
-        })
+        result.map_err(|error| ControlError { call: name, code: error.code, detail: error.detail })
     }
 }
 

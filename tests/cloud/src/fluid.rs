@@ -207,7 +207,9 @@ impl Fluid {
             for (_, amount) in hot.iter().filter(|(of, _)| *of == place) {
                 offered = offered.plus(*amount);
             }
-            let part = (1.0 / offered.utilization_of(shard)).min(1.0);
+            // A hair over the limit is the limit: shares are no binary fractions.
+            let over = offered.utilization_of(shard);
+            let part = if over > 1.0 + 1e-9 { 1.0 / over } else { 1.0 };
             self.traffic[place].add(Traffic {
                 bytes: offered.bytes * part,
                 records: offered.records * part,

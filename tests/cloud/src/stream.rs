@@ -59,7 +59,7 @@ impl Default for StreamLimits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     /// The error code.
-    pub code: &'static str,
+    pub code: String,
     /// What the service says.
     pub detail: String,
 }
@@ -67,8 +67,8 @@ pub struct ApiError {
 impl ApiError {
     /// An error with this code.
     #[must_use]
-    pub fn new(code: &'static str, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+    pub fn new(code: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { code: code.into(), detail: detail.into() }
     }
 }
 

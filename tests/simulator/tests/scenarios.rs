@@ -1,0 +1,68 @@
+//! Every scenario, one test each.
+
+use simulator::run::command;
+use simulator::scenario::{load, names};
+use simulator::{Options, run};
+
+/// Seeds that every scenario passes with.
+const SEEDS: [u64; 2] = [1, 2];
+
+fn check(name: &str) {
+    let scenario = load(name).expect("a scenario");
+    for seed in SEEDS {
+        let options = Options { seed, ..Options::default() };
+        let outcome = run(&scenario, &options);
+        assert!(
+            outcome.failures.is_empty(),
+            "{}\nshards {:?}\nto repeat: {}",
+            outcome.failures.join("\n"),
+            outcome.path,
+            command(name, &options)
+        );
+    }
+}
+
+macro_rules! scenarios {
+    ($($test:ident = $name:literal,)*) => {
+        $(
+            #[test]
+            fn $test() {
+                check($name);
+            }
+        )*
+
+        #[test]
+        fn every_scenario_has_its_test() {
+            assert_eq!(names().expect("scenarios"), [$($name),*]);
+        }
+    };
+}
+
+scenarios! {
+    a_person_asks = "a-person-asks",
+    alarm_late = "alarm-late",
+    alarm_lost = "alarm-lost",
+    alarm_twice = "alarm-twice",
+    by_hand = "by-hand",
+    clock_ahead = "clock-ahead",
+    clock_behind = "clock-behind",
+    concurrency_at_the_edge = "concurrency-at-the-edge",
+    disneys_day = "disneys-day",
+    hot_key = "hot-key",
+    hot_shard = "hot-shard",
+    killed_anywhere = "killed-anywhere",
+    lagging_consumer = "lagging-consumer",
+    metrics_late = "metrics-late",
+    mixed_faults = "mixed-faults",
+    odd_counts = "odd-counts",
+    planned_floor = "planned-floor",
+    quiet_day = "quiet-day",
+    reshard_takes_15_minutes = "reshard-takes-15-minutes",
+    resource_in_use = "resource-in-use",
+    spike_of_ten = "spike-of-ten",
+    stack_update = "stack-update",
+    stays_in_alarm = "stays-in-alarm",
+    ten_calls_gone = "ten-calls-gone",
+    throttled_control_plane = "throttled-control-plane",
+    traffic_never_falls = "traffic-never-falls",
+}
