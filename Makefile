@@ -13,6 +13,7 @@ ARCHITECTURE ?= arm64
 AUTOSCALING_STACK ?= sluice-autoscaling
 LOG_PROCESSING_STACK ?= sluice-log-processing
 # Property tests draw from this seed. A failing run is repeated with `make test SEED=…`.
+SEEDS ?= 1000
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
 .PHONY: help
@@ -50,6 +51,12 @@ test-rust: ## Run the unit, promise and property tests [SEED=]
 .PHONY: test-stacks
 test-stacks: tools ## Run the real templates and the real binary on the local engines
 	@$(TOOLS)/python -m pytest -q -p no:cacheprovider tests/stacks
+
+.PHONY: scenarios
+scenarios: ## Run every scaling scenario in virtual time, and the one of mixed faults for many seeds [SEEDS=1000]
+	cargo build --release --locked -p simulator
+	@cargo run --release --locked --quiet -p simulator -- --scenario all --quiet
+	@cargo run --release --locked --quiet -p simulator -- --scenario mixed-faults --seeds $(SEEDS) --quiet
 
 .PHONY: lint
 lint: tools ## Check format, clippy, docs and templates
