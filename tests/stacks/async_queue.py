@@ -31,6 +31,10 @@ RETRIES_DEFAULT = 2
 WORKERS = 32
 
 
+def function_name(function: dict[str, Any]) -> str:
+    return str((function.get("config") or function).get("FunctionName", ""))
+
+
 @dataclass(order=True)
 class Waiting:
     """One event in the queue."""
@@ -69,7 +73,8 @@ class AsyncQueue:
     """Holds events until the function has them, or the dead-letter queue does.
 
     `execute(function, event)` runs one invocation and returns MiniStack's result (`throttle`, `error`, `body`);
-    `dead_letter(arn, body, attributes)` sends a message; `current(function)` is the function as configured now.
+    `dead_letter(arn, body, attributes)` sends a message; `current(function)` is the function as configured now;
+    `watch(metric, function_name, value)` learns what Lambda would tell CloudWatch.
     """
 
     def __init__(
@@ -77,10 +82,12 @@ class AsyncQueue:
         execute: Callable[[dict[str, Any], Any], dict[str, Any]],
         dead_letter: Callable[[str, str, dict[str, tuple[str, str]]], None],
         current: Callable[[dict[str, Any]], dict[str, Any]] = lambda function: function,
+        watch: Callable[[str, str, float], None] = lambda metric, function, value: None,
     ) -> None:
         self._execute = execute
         self._dead_letter = dead_letter
         self._current = current
+        self._watch = watch
         self._heap: list[Waiting] = []
         self._order = itertools.count()
         self._changed = threading.Condition()
@@ -97,6 +104,7 @@ class AsyncQueue:
             self.accepted += 1
             heapq.heappush(self._heap, Waiting(now, next(self._order), function, event, request_id, now))
             self._changed.notify()
+        self._watch("AsyncEventsReceived", function_name(function), 1)
         return request_id
 
     def status(self) -> dict[str, int]:
@@ -133,11 +141,17 @@ class AsyncQueue:
 
     def _attempt(self, waiting: Waiting) -> None:
         function = self._current(waiting.function)
+        started = time.monotonic()
         try:
             result = self._execute(function, waiting.event)
         except Exception as error:  # an engine's own fault counts as the function's, as a crash would on AWS
             result = {"error": True, "body": {"errorType": type(error).__name__, "errorMessage": str(error)}}
         policy = Policy.of(function)
+        if not result.get("throttle"):
+            name = function_name(function)
+            self._watch("Invocations", name, 1)
+            self._watch("Errors", name, 1 if result.get("error") else 0)
+            self._watch("AsyncEventAge", name, (started - waiting.accepted) * 1000)
         if result.get("throttle"):
             waiting.throttled += 1
             ceiling = min(THROTTLE_WAIT_MAX_S, THROTTLE_WAIT_FIRST_S * 2 ** min(waiting.throttled - 1, 16))

@@ -86,6 +86,16 @@ class Engines:
         with urllib.request.urlopen(f"{self.endpoint}/_sluice/async-queue", timeout=10) as answer:
             return dict(json.load(answer))
 
+    def cloudwatch(self) -> dict[str, Any]:
+        """How the alarms stand (see metrics_and_alarms.py)."""
+        with urllib.request.urlopen(f"{self.endpoint}/_sluice/cloudwatch", timeout=10) as answer:
+            return dict(json.load(answer))
+
+    def fire_schedule(self, name: str) -> None:
+        """Lets a schedule be due now."""
+        request = urllib.request.Request(f"{self.endpoint}/_sluice/schedules/{name}", method="POST")
+        urllib.request.urlopen(request, timeout=10).close()
+
     def check_alive(self) -> None:
         for name, process in (("MiniStack", self.ministack), ("the stream engine", self.stream)):
             if process.poll() is not None:
@@ -127,7 +137,9 @@ def start_stream(binary: Path, run_directory: Path, stay: bool) -> tuple[subproc
     return process, line.removeprefix("listening on ").strip()
 
 
-def start_ministack(run_directory: Path, stream_endpoint: str, stay: bool) -> tuple[subprocess.Popen[bytes], str]:
+def start_ministack(
+    run_directory: Path, stream_endpoint: str, stay: bool, minute_s: float | None
+) -> tuple[subprocess.Popen[bytes], str]:
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     temporary = run_directory / "tmp"
@@ -142,6 +154,11 @@ def start_ministack(run_directory: Path, stream_endpoint: str, stay: bool) -> tu
         # On its own process, or the functions do not get them.
         AWS_ENDPOINT_URL=endpoint,
         AWS_ENDPOINT_URL_KINESIS=stream_endpoint,
+        SLUICE_ARRIVALS=str(run_directory / ARRIVALS),
+        SLUICE_MINUTE_SECONDS=str(minute_s or ""),
+        # AWS's default quota. MiniStack's own default is what this machine's memory holds, far below the 100 that must stay
+        # unreserved.
+        LAMBDA_ACCOUNT_CONCURRENCY="1000",
         LOG_LEVEL="WARNING",
         TMPDIR=str(temporary),
         STATE_DIR=str(run_directory / "state"),
@@ -167,13 +184,16 @@ def start_ministack(run_directory: Path, stream_endpoint: str, stay: bool) -> tu
     raise EngineError(f"MiniStack did not start within {START_S_MAX} s; see {run_directory / 'ministack.log'}")
 
 
-def start(stream_binary: Path, run_directory: Path, stay: bool = False) -> Engines:
-    """Starts both engines with their state under `run_directory`, which is emptied first."""
+def start(stream_binary: Path, run_directory: Path, stay: bool = False, minute_s: float | None = None) -> Engines:
+    """Starts both engines with their state under `run_directory`, which is emptied first.
+
+    A CloudWatch minute takes `minute_s` seconds; without it no alarm is evaluated and no schedule is due by itself.
+    """
     shutil.rmtree(run_directory, ignore_errors=True)
     run_directory.mkdir(parents=True)
     stream, stream_endpoint = start_stream(stream_binary, run_directory, stay)
     try:
-        ministack, endpoint = start_ministack(run_directory, stream_endpoint, stay)
+        ministack, endpoint = start_ministack(run_directory, stream_endpoint, stay, minute_s)
     except BaseException:
         stop_group(stream)
         raise

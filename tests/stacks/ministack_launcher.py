@@ -7,9 +7,12 @@
    envelope copies the escaped text, and a long message of two-byte letters then outgrows a record.
 3. Policies that demand TLS (aws:SecureTransport) take loopback for it, where MiniStack speaks plain HTTP.
 4. CloudFormation conditions: MiniStack leaves Fn::Join in them unevaluated, so that every list counts as not empty.
-5. It ends with whoever started it, unless `--stay` is given: a killed demo leaves nothing behind.
+5. CloudWatch and EventBridge Scheduler: see metrics_and_alarms.py. MiniStack keeps alarms and schedules and answers for
+   them; it neither evaluates an alarm over the stream's metrics, nor lets one invoke a function, nor fires a schedule.
+6. It ends with whoever started it, unless `--stay` is given: a killed demo leaves nothing behind.
 
-`GET /_sluice/async-queue` shows what the queue holds, which no AWS interface does.
+`GET /_sluice/async-queue` shows what the queue holds and `GET /_sluice/cloudwatch` how its alarms stand;
+`POST /_sluice/schedules/NAME` lets a schedule be due. No AWS interface does.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -30,12 +34,15 @@ from botocore.config import Config
 from ministack import app as ministack_app
 from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id
-from ministack.services import cloudwatch_logs, lambda_svc
+from ministack.services import cloudwatch, cloudwatch_logs, lambda_svc, scheduler
 from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
 
 from async_queue import AsyncQueue
+from metrics_and_alarms import MINUTE_S, CloudWatch, key, permits
 
 STATUS_PATH = "/_sluice/async-queue"
+CLOUDWATCH_PATH = "/_sluice/cloudwatch"
+SCHEDULES_PATH = "/_sluice/schedules/"
 
 
 def own_sqs_client() -> Any:
@@ -132,29 +139,106 @@ def evaluate_joins_in_conditions() -> None:
             module._evaluate_conditions = with_joins
 
 
-def close_the_holes() -> AsyncQueue:
-    queue = AsyncQueue(lambda_svc._execute_function_with_config_scope, send_to_queue, current_function)
+def function_of(arn: str) -> dict[str, Any] | None:
+    return lambda_svc._functions.get(arn.split(":function:")[-1].split(":")[0])
+
+
+def play_cloudwatch() -> tuple[CloudWatch, AsyncQueue]:
+    minute_s = float(os.environ.get("SLUICE_MINUTE_SECONDS") or 0)
+    arrivals = os.environ.get("SLUICE_ARRIVALS")
+
+    def invoke(arn: str, event: Any) -> None:
+        if function := function_of(arn):
+            queue.put(function, event)
+
+    played = CloudWatch(
+        minute_s or MINUTE_S,
+        Path(arrivals) if arrivals else None,
+        lambda: list(cloudwatch._alarms.values()),
+        lambda: list(scheduler._schedules.values()),
+        invoke,
+        lambda arn, alarm_arn: permits((function_of(arn) or {}).get("policy", {}), alarm_arn),
+    )
+    queue = AsyncQueue(
+        lambda_svc._execute_function_with_config_scope, send_to_queue, current_function, played.take_from_queue
+    )
+
+    def get_metric_data(params: Any, request: dict[str, Any], is_cbor: bool, is_json: bool = False) -> Any:
+        now_s = time.time()
+        from_s, to_s = cloudwatch._parse_ts(request.get("StartTime")), cloudwatch._parse_ts(request.get("EndTime"))
+        results = []
+        for query in request.get("MetricDataQueries", []):
+            stat = query["MetricStat"]
+            dimensions = {one["Name"]: one["Value"] for one in stat["Metric"].get("Dimensions") or []}
+            metric = key(stat["Metric"]["Namespace"], stat["Metric"]["MetricName"], dimensions)
+            points = played.metrics.minutes(metric, stat["Stat"], from_s or 0, to_s or now_s, now_s)
+            results.append(
+                {
+                    "Id": query["Id"],
+                    "Label": query["Id"],
+                    "Timestamps": [begin for begin, _ in points],
+                    "Values": [value for _, value in points],
+                    "StatusCode": "Complete",
+                }
+            )
+        if is_cbor:
+            return cloudwatch._cbor_ok({"MetricDataResults": [cloudwatch._cbor_metric_data_result(one) for one in results]})
+        return cloudwatch._json_ok({"MetricDataResults": results})
+
+    append = cloudwatch_logs._append_log_events
+
+    def append_and_look(stream: dict[str, Any], events: list[dict[str, Any]]) -> None:
+        append(stream, events)
+        for event in events:
+            played.take_log_line(event.get("message", ""))
+
+    cloudwatch._get_metric_data = get_metric_data
+    cloudwatch._evaluate_alarm = lambda alarm: None
+    cloudwatch._dispatch_alarm_actions = played.act
+    cloudwatch_logs._append_log_events = append_and_look
+    scheduler._tick_schedules = lambda: None
+    if minute_s:
+        threading.Thread(target=played.run, daemon=True, name="cloudwatch").start()
+    return played, queue
+
+
+def close_the_holes() -> tuple[CloudWatch, AsyncQueue]:
+    played, queue = play_cloudwatch()
     lambda_svc.invoke_async_with_retry = lambda function, event: queue.put(function, event)
     cloudwatch_logs._fanout_to_subscription_filters = lambda group, stream, events: forward_to_subscriptions(
         queue, group, stream, events
     )
     evaluate_joins_in_conditions()
     resolve = iam_evaluator._resolve_condition_key
-    iam_evaluator._resolve_condition_key = lambda key, context: (
-        "true" if key.lower() == "aws:securetransport" else resolve(key, context)
+    iam_evaluator._resolve_condition_key = lambda name, context: (
+        "true" if name.lower() == "aws:securetransport" else resolve(name, context)
     )
-    return queue
+    return played, queue
 
 
-def with_status(app: Any, queue: AsyncQueue) -> Any:
+def fire_schedule(played: CloudWatch, name: str) -> dict[str, Any]:
+    for schedule in list(scheduler._schedules.values()):
+        if schedule.get("Name") == name:
+            played.fire(schedule)
+            return {"fired": name}
+    return {"unknown": name}
+
+
+def with_status(app: Any, played: CloudWatch, queue: AsyncQueue) -> Any:
     async def serve(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["path"] == STATUS_PATH:
-            body = json.dumps(queue.status()).encode()
-            headers = [(b"content-type", b"application/json")]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path == STATUS_PATH:
+            answer: dict[str, Any] = queue.status()
+        elif path == CLOUDWATCH_PATH:
+            answer = {**played.status(), "in_flight": lambda_svc.executions_in_flight()[1]}
+        elif path.startswith(SCHEDULES_PATH) and scope["method"] == "POST":
+            answer = fire_schedule(played, path.removeprefix(SCHEDULES_PATH))
+        else:
+            await app(scope, receive, send)
             return
-        await app(scope, receive, send)
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 404 if "unknown" in answer else 200, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
 
     return serve
 
@@ -178,7 +262,7 @@ def main() -> None:
     if "--stay" not in sys.argv:
         end_with_parent()
     sys.argv = sys.argv[:1]
-    ministack_app.app = with_status(ministack_app.app, close_the_holes())
+    ministack_app.app = with_status(ministack_app.app, *close_the_holes())
     ministack_app.main()
 
 
