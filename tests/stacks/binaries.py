@@ -42,6 +42,16 @@ def log_processor() -> Path:
     return TARGET / "release" / "log-processor"
 
 
+def scaling_functions() -> tuple[Path, Path]:
+    """Paths of scale-up's and scale-down's release binaries, built when needed. SLUICE_SCALE_UP and SLUICE_SCALE_DOWN
+    name ones that are built already."""
+    given = os.environ.get("SLUICE_SCALE_UP"), os.environ.get("SLUICE_SCALE_DOWN")
+    if given[0] and given[1]:
+        return Path(given[0]), Path(given[1])
+    cargo_build("--release", "-p", "scale-up", "-p", "scale-down")
+    return TARGET / "release" / "scale-up", TARGET / "release" / "scale-down"
+
+
 def package(binary: Path, archive: Path) -> Path:
     """The zip that Lambda takes: one executable file, `bootstrap`."""
     entry = zipfile.ZipInfo("bootstrap")

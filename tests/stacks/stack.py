@@ -68,7 +68,7 @@ def failures(engines: Engines, stack: str) -> str:
 
 
 def upload_code(engines: Engines, binary: Path, key: str = "log-processor.zip") -> str:
-    """Puts the function's zip where the template looks for it."""
+    """Puts a function's zip where its template looks for it."""
     archive = package(binary, engines.run_directory / key)
     s3 = engines.client("s3")
     if CODE_BUCKET not in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]:
@@ -94,9 +94,9 @@ def launch(
 ) -> Pipeline:
     """Launches both templates and plays what the engines leave out."""
     stream = deploy(
-        engines, AUTOSCALING, f"{stack}-autoscaling", {"StreamName": stack, "ShardCountDefault": shard_count}
+        engines, AUTOSCALING, f"{stack}-autoscaling", {"StreamName": stack, "ShardCountInitial": shard_count}
     )
-    create_stream(engines, stream["StreamName"], int(stream["ShardCountDefault"]))
+    create_stream(engines, stream["StreamName"], shard_count)
     return launch_processor(engines, binary, stack, stream["StreamName"], shard_count, parameters)
 
 
@@ -131,6 +131,37 @@ def launch_processor(
     )
     set_what_cloudformation_drops(engines, pipeline, int(processor["ReservedConcurrency"]))
     return pipeline
+
+
+@dataclass
+class Scaling:
+    """The autoscaling stack with its functions, launched."""
+
+    stack: str
+    stream_name: str
+    scale_up: str
+    scale_down: str
+
+
+def scaling_parameters(engines: Engines, scale_up: Path, scale_down: Path) -> dict[str, str]:
+    """The parameters that turn the stream's stack into one that scales."""
+    return {
+        "CodeS3Bucket": CODE_BUCKET,
+        "CodeS3KeyScaleUp": upload_code(engines, scale_up, "scale-up.zip"),
+        "CodeS3KeyScaleDown": upload_code(engines, scale_down, "scale-down.zip"),
+    }
+
+
+def launch_scaling(
+    engines: Engines, scale_up: Path, scale_down: Path, stack: str, parameters: Mapping[str, Any]
+) -> Scaling:
+    """Launches or updates infra/autoscaling.yaml with the scaling functions."""
+    launched = deploy(engines, AUTOSCALING, stack, {**scaling_parameters(engines, scale_up, scale_down), **parameters})
+    scaling = Scaling(stack, launched["StreamName"], launched["ScaleUpFunctionName"], launched["ScaleDownFunctionName"])
+    for function in (scaling.scale_up, scaling.scale_down):
+        # MiniStack's CloudFormation drops ReservedConcurrentExecutions; the template says 1 for both.
+        engines.client("lambda").put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=1)
+    return scaling
 
 
 def create_stream(engines: Engines, name: str, shard_count: int) -> None:
@@ -172,6 +203,13 @@ def invoke(engines: Engines, pipeline: Pipeline, event: Any, wait: bool = False)
     return {"error": answer.get("FunctionError"), "payload": json.loads(answer["Payload"].read() or b"null")}
 
 
+def wake(engines: Engines, function: str, event: Any) -> str | None:
+    """Invokes a scaling function, waiting for the answer: its error's text, or nothing."""
+    answer = engines.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
+    payload = json.loads(answer["Payload"].read() or b"null")
+    return str(payload["errorMessage"]) if answer.get("FunctionError") else None
+
+
 def settle(engines: Engines, seconds_max: float = 120) -> dict[str, int]:
     """Waits until Lambda's asynchronous queue holds nothing and runs nothing."""
     deadline = time.monotonic() + seconds_max
@@ -211,6 +249,17 @@ def function_log(engines: Engines, pipeline: Pipeline) -> list[str]:
     logs = engines.client("logs")
     pages = logs.get_paginator("filter_log_events").paginate(logGroupName=pipeline.log_group)
     return [event["message"] for page in pages for event in page["events"]]
+
+
+def decisions(engines: Engines, scaling: Scaling) -> list[dict[str, Any]]:
+    """What the scaling functions reported, oldest first: open shards, goal, the decision in words, and who decided."""
+    logs = engines.client("logs")
+    found = []
+    for function in (scaling.scale_up, scaling.scale_down):
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=f"/sluice/{function}")
+        lines = metrics([event["message"] for page in pages for event in page["events"]])
+        found += [{**line, "Function": function.removeprefix(f"{scaling.stack}-")} for line in lines if "Decision" in line]
+    return sorted(found, key=lambda line: int(line["_aws"]["Timestamp"]))
 
 
 def metrics(lines: list[str]) -> list[dict[str, Any]]:

@@ -41,11 +41,16 @@ def test_what_holds_data_outlives_its_stack(template: Path) -> None:
             assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain"), name
 
 
+def resource_types(engines: local.Engines, name: str) -> list[str]:
+    resources = engines.client("cloudformation").list_stack_resources(StackName=name)["StackResourceSummaries"]
+    return [resource["ResourceType"] for resource in resources]
+
+
 def test_autoscaling_creates_a_stream(engines: local.Engines) -> None:
-    outputs = stack.deploy(engines, AUTOSCALING, "alone", {"StreamName": "alone", "ShardCountDefault": 3})
+    outputs = stack.deploy(engines, AUTOSCALING, "alone", {"StreamName": "alone", "ShardCountInitial": 3})
     assert outputs["StreamName"] == "alone"
     assert outputs["StreamArn"].endswith(":stream/alone")
-    assert outputs["ShardCountDefault"] == "3"
+    assert [kind for kind in resource_types(engines, "alone") if kind != "AWS::Kinesis::Stream"] == [], "without code, the stream alone"
 
 
 def test_autoscaling_takes_an_existing_stream_and_makes_none(engines: local.Engines) -> None:
