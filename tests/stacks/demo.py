@@ -1,4 +1,5 @@
-"""`make demo`: real log lines from CloudWatch Logs into a Kinesis stream, on local engines, and the proof of it."""
+"""`make demo`: real log lines from CloudWatch Logs into a Kinesis stream that scales itself, on local engines, and the
+proof of it."""
 
 from __future__ import annotations
 
@@ -23,6 +24,7 @@ import binaries
 import engines as local
 import log_lines
 import report
+import scaling_act
 import stack
 from compare import Arrivals, Verdict, events_in, identity, judge
 from log_lines import Batch
@@ -54,6 +56,7 @@ class Options:
     events: int
     logs: Path | None
     keep: bool
+    scaling: bool
 
     @staticmethod
     def from_environment(environment: dict[str, str]) -> Options:
@@ -79,6 +82,7 @@ class Options:
             events=number("EVENTS", EVENTS_DEFAULT, 1, EVENTS_MAX),
             logs=logs,
             keep=one_of("KEEP", ("0", "1")) == "1",
+            scaling=one_of("SCALING", ("1", "0")) == "1",
         )
 
 
@@ -290,10 +294,11 @@ def run(options: Options, progress: Progress) -> bool:
         print(f"FORMAT={options.record_format} TRANSFORM={options.transform} SEED={options.seed} EVENTS={total}")
 
     stream_engine, function = binaries.stream_engine(), binaries.log_processor()
+    scaling_functions = binaries.scaling_functions() if options.scaling else None
     progress.step("starting MiniStack and ferrokinesis on loopback")
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     local.stop_left_up(DIRECTORY / "run")
-    engines = local.start(stream_engine, DIRECTORY / "run", stay=options.keep)
+    engines = local.start(stream_engine, DIRECTORY / "run", stay=options.keep, minute_s=scaling_act.MINUTE_S)
     kept = False
     try:
         progress.step("launching infra/autoscaling.yaml and infra/log-processing.yaml through CloudFormation")
@@ -344,6 +349,16 @@ def run(options: Options, progress: Progress) -> bool:
         if not good:
             print_examples(sender.sent, arrivals)
         emf = stack.metrics(stack.function_log(engines, pipeline))
+        queue = engines.async_queue()
+        act = None
+        if scaling_functions:
+            progress.step("now the load changes: launching both stacks around a stream of their own, with scaling")
+            act = scaling_act.play(engines, function, *scaling_functions, progress.step)
+            progress.step("compared\n")
+            print_table(act.rows())
+            for at_s, who, text in act.decisions:
+                print(f"{at_s:5.1f} s  {who}: {text.split('; $')[0]}")
+            good = good and act.good
         page = report.write(
             DIRECTORY / "report.html",
             report.Facts(
@@ -357,7 +372,8 @@ def run(options: Options, progress: Progress) -> bool:
                 bytes_by_shard=dict(arrivals.bytes_by_shard),
                 shards=SHARDS,
                 metrics=emf,
-                queue=engines.async_queue(),
+                queue=queue,
+                act=act,
                 origin=f"LOGS={options.logs}" if options.logs else f"SEED={options.seed} EVENTS={total}",
             ),
         )
@@ -395,7 +411,7 @@ def main() -> int:
         print("stopped" if local.stop_left_up(DIRECTORY / "run") else "nothing to stop")
         return 0
     if sys.argv[1:]:
-        print(__doc__, "\n\nusage: demo.py [stop]; set FORMAT, TRANSFORM, SEED, EVENTS, LOGS, KEEP in the environment")
+        print(__doc__, "\n\nusage: demo.py [stop]; set FORMAT, TRANSFORM, SEED, EVENTS, LOGS, KEEP, SCALING in the environment")
         return 2
     # SIGINT too: a shell that starts this in the background hands it on ignored, and Python then leaves it so.
     signal.signal(signal.SIGINT, interrupted)

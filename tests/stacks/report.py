@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scaling_act import MINUTE_S, Act
+
 WIDTH, HEIGHT = 640, 260
 LEFT, RIGHT, TOP, BOTTOM = 64, 14, 14, 40
 PUT_UNIT_BYTES = 25 * 1024
@@ -19,9 +21,9 @@ COUNTERS = ("EventsIn", "EventsDelivered", "EventsFiltered", "EventsDeadLettered
 
 STYLE = """
 :root { color-scheme: light dark; --bg:#f7f8fa; --card:#fff; --ink:#1b2330; --soft:#5d6879; --line:#dfe3ea;
-  --a:#1f6feb; --b:#e36209; --good:#1a7f37; --bad:#c4232c; }
+  --a:#1f6feb; --b:#e36209; --c:#8250df; --good:#1a7f37; --bad:#c4232c; }
 @media (prefers-color-scheme: dark) { :root { --bg:#10141a; --card:#181e27; --ink:#e6eaf0; --soft:#94a0b3;
-  --line:#2b3442; --a:#58a6ff; --b:#f0883e; --good:#3fb950; --bad:#ff6b6b; } }
+  --line:#2b3442; --a:#58a6ff; --b:#f0883e; --c:#bc8cff; --good:#3fb950; --bad:#ff6b6b; } }
 * { box-sizing: border-box } body { margin:0; background:var(--bg); color:var(--ink);
   font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif }
 main { max-width:1380px; margin:0 auto; padding:32px 24px 48px }
@@ -39,7 +41,9 @@ svg { width:100%; height:auto; display:block } svg text { fill:var(--soft); font
 .grid-line { stroke:var(--line) } .axis { stroke:var(--soft) }
 .sa { stroke:var(--a); fill:none; stroke-width:2 } .sb { stroke:var(--b); fill:none; stroke-width:2 }
 .fa { fill:var(--a) } .fb { fill:var(--b) } .dot { fill:var(--a); fill-opacity:.35 }
+.sc { stroke:var(--c); fill:none; stroke-width:2 }
 .mark { stroke:var(--bad); stroke-dasharray:5 4 } svg text.on { fill:var(--ink) }
+.wide { grid-column:1 / -1 } .part { margin:34px 0 14px; font-size:20px }
 .key { display:inline-block; width:11px; height:11px; border-radius:3px; margin:0 5px 0 12px }
 footer { margin-top:26px; color:var(--soft); font-size:13px }
 """
@@ -61,6 +65,7 @@ class Facts:
     shards: int
     metrics: Sequence[dict[str, Any]]
     queue: dict[str, int]
+    act: Act | None = None
 
 
 def ticks(most: float, wanted: int = 5) -> list[float]:
@@ -275,6 +280,62 @@ def own_metrics(facts: Facts) -> str:
     return f'<section class="card"><h2>The function\'s own account</h2><p>Sums of its EMF lines, and of Lambda\'s queue.</p><table>{body}</table></section>'
 
 
+def forwarded(act: Act) -> str:
+    """The first figure of the original: forwarded events against records in."""
+    first = int(act.started_s)
+    most = math.ceil(max(max(act.sent_at), max(act.delivered_at)) / 10) - first
+    totals = Counter[int](), Counter[int]()
+    for total, at in zip(totals, (act.sent_at, act.delivered_at), strict=True):
+        for tenth, count in at.items():
+            total[tenth // 10 - first] += count
+    plot = Plot(most, max(max(total.values()) for total in totals), "seconds", "a second")
+    for style, total in zip(("sa", "sb"), totals, strict=True):
+        # The last second is not a whole one.
+        plot.line(style, [(second + 0.5, total[second]) for second in range(most - 1)])
+    plot.mark(act.busy[0] - first, "load rises")
+    plot.mark(act.busy[1] - first, "load falls")
+    text = f"A record an event.{key('a', 'forwarded events')}{key('b', 'records in')}. What the stream does not take yet waits in Lambda's queue."
+    return card("Forwarded events against records in", text, plot.svg("Forwarded events and incoming records over time"))
+
+
+def following(act: Act) -> str:
+    """The second figure of the original: open shards, concurrency limit, concurrent processors."""
+    samples = [(sample.at_s - act.started_s, sample) for sample in act.samples if sample.at_s >= act.started_s]
+    plot = Plot(samples[-1][0], max(max(one.open_shards, one.concurrency_limit, one.processors) for _, one in samples),
+                "seconds", "shards, processors")  # fmt: skip
+    series: list[tuple[str, list[float]]] = [
+        ("sc", [one.processors for _, one in samples]),
+        ("sa", [one.open_shards for _, one in samples]),
+        ("sb", [one.concurrency_limit for _, one in samples]),
+    ]
+    for style, values in series:
+        points: list[tuple[float, float]] = []
+        for (at, _), value in zip(samples, values, strict=True):
+            if points:
+                points.append((at, points[-1][1]))
+            points.append((at, value))
+        plot.line(style, points)
+    text = f"{key('a', 'open shards')}{key('b', 'concurrency limit')}{key('c', 'concurrent processors')}. The limit rises after the shards are open and falls before they close."
+    return card("Shards, and who follows them", text, plot.svg("Open shards, concurrency limit and processors over time"))
+
+
+def decided(act: Act) -> str:
+    body = "".join(
+        f"<tr><td>{at:.1f} s</td><td>{html.escape(who)}</td><td>{html.escape(text)}</td></tr>"
+        for at, who, text in act.decisions
+    )
+    return f'<section class="card wide"><h2>Decisions and their reasons</h2><p>As the functions report them, without repetitions.</p><table>{body}</table></section>'
+
+
+def scaled(act: Act) -> str:
+    body = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in act.rows())
+    count = f'<section class="card"><h2>The count</h2><p>Of a stream of its own.</p><table>{body}</table></section>'
+    return (
+        f'<h2 class="part">Load rises and falls</h2><p>CloudWatch\'s clock runs fast here: one of its minutes takes {MINUTE_S:.0f} seconds.</p>'
+        f'<div class="grid">{count}{forwarded(act)}{following(act)}{decided(act)}</div>'
+    )
+
+
 def write(path: Path, facts: Facts) -> Path:
     """Writes the report and returns its path."""
     cards = [table(facts), own_metrics(facts)]
@@ -292,7 +353,7 @@ def write(path: Path, facts: Facts) -> Path:
     path.write_text(
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>Sluice demo</title><style>{STYLE}</style><main><h1>{html.escape(facts.title)}</h1>"
-        f'<p class="origin">{html.escape(facts.origin)}</p>{verdict}<div class="grid">{"".join(cards)}</div>'
+        f'<p class="origin">{html.escape(facts.origin)}</p>{verdict}<div class="grid">{"".join(cards)}</div>{scaled(facts.act) if facts.act else ""}'
         "<footer>Local engines, not AWS: times are this machine's. Arrival is taken from the stream engine's own log in "
         "milliseconds, because it serves ApproximateArrivalTimestamp in whole seconds. $ per TB: put units and fully used "
         "shard-hours at us-east-1 list prices, without Lambda.</footer></main></html>",

@@ -13,6 +13,7 @@ import pytest
 from async_queue import AsyncQueue
 from compare import Arrivals, judge
 from demo import BadVariable, Options
+from metrics_and_alarms import CloudWatch, Metrics, emf_points, key, permits
 from read_back import Event, NotReadable, Record, exact_arrival_ms, payloads
 
 FUNCTION = {"config": {"FunctionName": "f", "DeadLetterConfig": {"TargetArn": "arn:aws:sqs:r:0:q"}}}
@@ -117,8 +118,105 @@ def test_an_arrival_must_be_the_served_one_in_more_detail() -> None:
 @pytest.mark.parametrize(
     "variables",
     [{"FORMAT": "avro"}, {"TRANSFORM": "x"}, {"SEED": "abc"}, {"EVENTS": "0"}, {"EVENTS": "1e5"}, {"KEEP": "yes"},
-     {"LOGS": "/no/such/path"}],
+     {"SCALING": "no"}, {"LOGS": "/no/such/path"}],
 )  # fmt: skip
 def test_a_bad_variable_is_named(variables: dict[str, str]) -> None:
     with pytest.raises(BadVariable, match=next(iter(variables))):
         Options.from_environment(variables)
+
+
+ALARM_ARN = "arn:aws:cloudwatch:r:000000000000:alarm:s-incoming-records"
+FUNCTION_ARN = "arn:aws:lambda:r:000000000000:function:s-scale-up"
+INCOMING = key("AWS/Kinesis", "IncomingRecords", {"StreamName": "s"})
+
+
+def alarm(threshold: float = 100, **more: Any) -> dict[str, Any]:
+    return {
+        "AlarmName": "s-incoming-records", "AlarmArn": ALARM_ARN, "AlarmActions": [FUNCTION_ARN], "StateValue": "OK",
+        "Namespace": "AWS/Kinesis", "MetricName": "IncomingRecords", "Statistic": "Sum", "Period": 60,
+        "Dimensions": [{"Name": "StreamName", "Value": "s"}], "EvaluationPeriods": 1, "Threshold": threshold,
+        "ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching", **more,
+    }  # fmt: skip
+
+
+def cloudwatch(alarms: list[dict[str, Any]], may: bool = True, arrivals: Any = None) -> tuple[CloudWatch, list[Any]]:
+    invoked: list[Any] = []
+    played = CloudWatch(
+        60, arrivals, lambda: alarms, lambda: [], lambda arn, event: invoked.append((arn, event)), lambda _, __: may
+    )
+    return played, invoked
+
+
+def test_a_short_minute_keeps_rates_and_stands_where_the_functions_look() -> None:
+    metrics = Metrics(minute_s=3)
+    for second in range(999_990, 1_000_005):
+        metrics.put(INCOMING, second + 0.5, [10])
+    # 999,990 to 1,000,005 are five minutes of three seconds; the present one is not over.
+    points = metrics.minutes(INCOMING, "Sum", 1_000_005 - 900, 1_000_005, now_s=1_000_006)
+    assert [value for _, value in points] == [600.0] * 5, "ten a second"
+    # The present minute of the wall clock began at 999,960.
+    assert [begin for begin, _ in points] == [999_660, 999_720, 999_780, 999_840, 999_900]
+    assert metrics.statistic(INCOMING, "Maximum", 1, 0, 1_000_006) == 10
+    assert metrics.statistic(INCOMING, "Sum", 1, 9, 1_000_006) is None
+
+
+def test_an_alarm_invokes_on_a_change_of_state_only_and_again_once_armed() -> None:
+    watched = alarm()
+    played, invoked = cloudwatch([watched])
+    for minute in range(4):
+        played.metrics.put(INCOMING, 600 + minute * 60, [101])
+        played.evaluate(watched, 661 + minute * 60)
+    ((arn, event),) = invoked
+    assert (arn, event["alarmData"]["alarmName"]) == (FUNCTION_ARN, "s-incoming-records")
+    watched["StateValue"] = "INSUFFICIENT_DATA"
+    played.evaluate(watched, 841)
+    assert len(invoked) == 2
+    played.evaluate(watched, 1_000)
+    assert (watched["StateValue"], len(invoked)) == ("OK", 2), "no data is no load"
+
+
+def test_the_threshold_itself_does_not_breach_and_every_period_must() -> None:
+    at, above = alarm(threshold=100), alarm(threshold=99, EvaluationPeriods=2)
+    played, invoked = cloudwatch([at, above])
+    played.metrics.put(INCOMING, 601, [100])
+    for one in (at, above):
+        played.evaluate(one, 661)
+    assert (at["StateValue"], above["StateValue"], invoked) == ("OK", "OK", [])
+
+
+def test_an_alarm_without_permission_invokes_nothing() -> None:
+    watched = alarm()
+    played, invoked = cloudwatch([watched], may=False)
+    played.metrics.put(INCOMING, 601, [101])
+    played.evaluate(watched, 661)
+    assert (invoked, played.refused_actions) == ([], 1)
+    statement = {
+        "Principal": {"Service": "lambda.alarms.cloudwatch.amazonaws.com"},
+        "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:cloudwatch:r:000000000000:alarm:s-*"}},
+    }
+    assert permits({"Statement": [statement]}, ALARM_ARN)
+    assert not permits({"Statement": [statement]}, ALARM_ARN.replace("s-incoming", "t-incoming"))
+    assert not permits({"Statement": [{**statement, "Principal": {"Service": "sns.amazonaws.com"}}]}, ALARM_ARN)
+    assert not permits({}, ALARM_ARN)
+
+
+def test_arrivals_and_metric_lines_become_metrics(tmp_path: Any) -> None:
+    arrivals = tmp_path / "arrivals.ndjson"
+    line = '{"op":"PutRecords","ts":601000,"stream":"s","partition_key":"key","data":"YWJjZA==","sequence_number":"1"}\n'
+    played, _ = cloudwatch([], arrivals=arrivals)
+    arrivals.write_text(line * 2 + line[:20])
+    played.read_arrivals()
+    with open(arrivals, "a") as more:
+        more.write(line[20:])
+    played.read_arrivals()
+    played.read_arrivals()
+    assert played.metrics.statistic(INCOMING, "Sum", 1, 0, 661) == 3
+    bytes_in = key("AWS/Kinesis", "IncomingBytes", {"StreamName": "s"})
+    assert played.metrics.statistic(bytes_in, "Sum", 1, 0, 661) == 3 * 7
+    emf = {
+        "_aws": {"Timestamp": 601_000, "CloudWatchMetrics": [
+            {"Namespace": "Sluice", "Dimensions": [["StreamName"]], "Metrics": [{"Name": "LagOut"}, {"Name": "Wanted"}]}]},
+        "StreamName": "s", "LagOut": [5, 7], "Wanted": 3,
+    }  # fmt: skip
+    assert [(metric[1], values) for metric, _, values in emf_points(json.dumps(emf))] == [("LagOut", [5, 7]), ("Wanted", [3])]
+    assert list(emf_points("not JSON")) == []
