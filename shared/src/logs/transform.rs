@@ -68,7 +68,7 @@ fn append_decimal(number: i64, out: &mut Vec<u8>) {
     let _ = write!(out, "{number}");
 }
 
-/// One kept event: which one of the payload, and where its bytes are in [`Batch::bytes`].
+/// One kept event: which one of the payload, and where its bytes are, for [`Batch::bytes_of`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Item {
     /// Index into [`Payload::log_events`].
