@@ -8,7 +8,7 @@
 3. Policies that demand TLS (aws:SecureTransport) take loopback for it, where MiniStack speaks plain HTTP.
 4. CloudFormation conditions: MiniStack leaves Fn::Join in them unevaluated, so that every list counts as not empty.
 5. CloudWatch and EventBridge Scheduler: see metrics_and_alarms.py. MiniStack keeps alarms and schedules and answers for
-   them; it neither evaluates an alarm over the stream's metrics, nor lets one invoke a function, nor fires a schedule.
+   them, without a look at roles when the Rust SDK asks; it neither evaluates an alarm over the stream's metrics, nor lets one invoke a function, nor fires a schedule.
 6. It ends with whoever started it, unless `--stay` is given: a killed demo leaves nothing behind.
 
 `GET /_sluice/async-queue` shows what the queue holds and `GET /_sluice/cloudwatch` how its alarms stand;
@@ -29,10 +29,11 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import cbor2
 from botocore.config import Config
 
 from ministack import app as ministack_app
-from ministack.core import iam_evaluator
+from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id
 from ministack.services import cloudwatch, cloudwatch_logs, lambda_svc, scheduler
 from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
@@ -139,6 +140,25 @@ def evaluate_joins_in_conditions() -> None:
             module._evaluate_conditions = with_joins
 
 
+def enforce_roles_on_cloudwatch() -> None:
+    # MiniStack allows what it does not recognise, and it does not recognise rpc-v2-cbor, which the Rust SDK speaks.
+    action, resource = iam_actions.extract_iam_action, iam_actions.extract_resource_arn
+
+    def operation(service: str, path: str) -> str | None:
+        return path.rsplit("/operation/", 1)[-1] if service == "monitoring" and "/operation/" in path else None
+
+    def with_operation(service: str, method: str, path: str, *rest: Any) -> Any:
+        named = operation(service, path)
+        return f"cloudwatch:{named}" if named else action(service, method, path, *rest)
+
+    def with_alarm(service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any) -> Any:
+        if operation(service, path):
+            body = json.dumps({"AlarmName": (cbor2.loads(body) or {}).get("AlarmName", "")}).encode()
+        return resource(service, method, path, headers, body, *rest)
+
+    iam_actions.extract_iam_action, iam_actions.extract_resource_arn = with_operation, with_alarm
+
+
 def function_of(arn: str) -> dict[str, Any] | None:
     return lambda_svc._functions.get(arn.split(":function:")[-1].split(":")[0])
 
@@ -209,6 +229,7 @@ def close_the_holes() -> tuple[CloudWatch, AsyncQueue]:
         queue, group, stream, events
     )
     evaluate_joins_in_conditions()
+    enforce_roles_on_cloudwatch()
     resolve = iam_evaluator._resolve_condition_key
     iam_evaluator._resolve_condition_key = lambda name, context: (
         "true" if name.lower() == "aws:securetransport" else resolve(name, context)

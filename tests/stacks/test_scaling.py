@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import stack
 from cfnlint.decode import cfn_yaml
 from conftest import Launch
+from engines import ROOT
 from stack import AUTOSCALING, Scaling
 
 LaunchScaling = Callable[..., Scaling]
@@ -297,6 +299,79 @@ def test_a_role_reaches_only_the_functions_that_are_named(
     )
     error = stack.wake(engines, scaling.scale_up, {"wake": "reconcile"})
     assert error is not None and "AccessDenied" in error, error
+
+
+def test_the_roles_may_make_the_calls_that_the_code_makes_and_no_others() -> None:
+    code = (ROOT / "shared" / "src" / "aws" / "control_plane.rs").read_text()
+    made = set(re.findall(r'(?:failed\(|let call = )"(\w+)"', code))
+    resources = cfn_yaml.load(str(AUTOSCALING))["Resources"]
+    allowed: set[str] = set()
+    for name in ("ScaleUpRole", "ScalingPolicy", "Fn::ForEach::Followers"):
+        allowed |= set(re.findall(r"(?:kinesis|cloudwatch|lambda):([A-Z]\w+)", str(resources[name])))
+    assert allowed - {"SourceFunctionArn"} == made
+
+
+def test_without_its_policy_a_function_may_nothing(engines: local.Engines, scale: LaunchScaling) -> None:
+    """MiniStack enforces roles on CloudWatch, too: what the other tests see is allowed by the template."""
+    scaling = scale(shards=2)
+    functions, iam = engines.client("lambda"), engines.client("iam")
+    role = functions.get_function_configuration(FunctionName=scaling.scale_up)["Role"].rsplit("/", 1)[-1]
+    iam.delete_role_policy(RoleName=role, PolicyName="scale")
+    error = stack.wake(engines, scaling.scale_up, {"wake": "reconcile"})
+    assert error is not None and "DescribeAlarms" in error and "Denied" in error, error
+
+
+def test_every_option_launches_and_a_plan_wakes_scale_up(
+    engines: local.Engines, launch: Launch, scale: LaunchScaling
+) -> None:
+    processor = launch().function_name
+    scaling = scale(
+        shards=2,
+        processors=f"{processor}=0.5",
+        FastAlarm="true",
+        Floor1Schedule="cron(30 18 ? * SAT *)",
+        Floor1ShardCount=3,
+        Floor1Minutes=90,
+        Floor2Schedule="at(2027-12-31T22:30:00)",
+        TimeZone="Europe/Berlin",
+        NotifyTopicArn="arn:aws:sns:eu-central-1:000000000000:operators",
+        ShardLevelMetrics="true",
+    )
+    (fast,) = engines.client("cloudwatch").describe_alarms(AlarmNames=[f"{scaling.stack}-wanted-bytes-fast"])["MetricAlarms"]
+    dimensions = {one["Name"]: one["Value"] for one in fast["Dimensions"]}
+    assert dimensions == {"StreamName": scaling.stream_name, "FunctionName": processor}, "the name without its share"
+    assert (fast["Period"], fast["AlarmActions"][0].rsplit(":", 1)[-1]) == (10, scaling.scale_up)
+    schedules = engines.client("scheduler").list_schedules()["Schedules"]
+    names = {one["Name"].removeprefix(f"{scaling.stack}-") for one in schedules if one["Name"].startswith(scaling.stack)}
+    assert names == {"reconcile", "off-peak", "floor-1", "floor-2"}
+    # MiniStack's CloudFormation drops the zone.
+    for name in ("OffPeakWakeUp", "Floor1", "Floor2"):
+        schedule = cfn_yaml.load(str(AUTOSCALING))["Resources"][name]["Properties"]
+        assert schedule["ScheduleExpressionTimezone"] == {"Ref": "TimeZone"}
+    engines.fire_schedule(f"{scaling.stack}-floor-1")
+    becomes(lambda: open_shards(engines, scaling), 3)
+    stack.settle(engines)
+    assert tags(engines, scaling)["sluice/floor"].startswith("3 ")
+    wait_active(engines, scaling)
+    reconcile(engines, scaling)
+    (fast,) = engines.client("cloudwatch").describe_alarms(AlarmNames=[fast["AlarmName"]])["MetricAlarms"]
+    assert fast["Threshold"] == 3 * 8_000_000
+
+
+def test_every_alarm_says_what_follows_and_every_one_on_the_stream_wakes_scale_up() -> None:
+    resources = cfn_yaml.load(str(AUTOSCALING))["Resources"]
+    alarms = {
+        name: one["Properties"]
+        for name, one in resources.items()
+        if isinstance(one, dict) and one.get("Type") == "AWS::CloudWatch::Alarm"
+    }
+    assert len(alarms) == 6
+    for name, properties in alarms.items():
+        assert len(str(properties["AlarmDescription"])) > 80, name
+        assert "Metrics" not in properties, f"{name}: one plain metric, that anyone can read"
+        if properties["Namespace"] != "AWS/Lambda":
+            assert properties["AlarmActions"] == [{"Fn::GetAtt": ["ScaleUp", "Arn"]}], name
+            assert properties["TreatMissingData"] == "notBreaching", name
 
 
 def test_a_stack_update_leaves_what_the_scaler_has_set(
