@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use tokio::sync::Notify;
 use crate::account::Account;
 use crate::cloudwatch::{HIGH_RESOLUTION_MS, MINUTE_MS, MetricAlarm, MetricName, MetricStore};
 use crate::fluid::{Fluid, percentile};
+use crate::functions::AsyncCounts;
 use crate::stream::{ApiError, Stream};
 use crate::{Traffic, VirtualClock};
 
@@ -218,6 +220,12 @@ impl Cloud {
         self.alarms.borrow_mut().insert(alarm.alarm.name.clone(), alarm);
     }
 
+    /// A number by chance, that is, by the seed.
+    #[must_use]
+    pub fn draw(&self, range: RangeInclusive<u64>) -> u64 {
+        self.rng.borrow_mut().u64(range)
+    }
+
     /// Every call of the control plane so far.
     #[must_use]
     pub fn calls(&self) -> Vec<ControlCall> {
@@ -327,6 +335,23 @@ impl Cloud {
             }
             let consumer_lag_ms = (self.consumer_lag.borrow())(now_ms) as f64;
             publish(&self.of_stream("GetRecords.IteratorAgeMilliseconds"), consumer_lag_ms);
+        }
+    }
+
+    /// Publishes what Lambda says about a function that carries real events, for the minute that
+    /// ends now.
+    pub fn publish_counts(&self, function: &str, counts: AsyncCounts) {
+        let now_ms = self.clock.epoch_ms() / MINUTE_MS * MINUTE_MS;
+        let visible_ms = now_ms + self.rng.borrow_mut().u64(MINUTE_MS..2 * MINUTE_MS);
+        let values = [
+            ("AsyncEventsReceived", counts.received),
+            ("Invocations", counts.invocations),
+            ("AsyncEventAge", counts.age_ms_max),
+        ];
+        for (name, value) in values.into_iter().filter(|&(_, value)| value > 0) {
+            let metric = MetricName::new("AWS/Lambda", name, &[("FunctionName", function)]);
+            let begin_ms = now_ms - MINUTE_MS;
+            self.metrics.borrow_mut().publish(&metric, begin_ms, value as f64, visible_ms);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Lambda's asynchronous invocation: a queue before a function.
 //!
-//! An event that finds no free execution environment goes back and is tried again after a second,
-//! then after twice as long, up to five minutes. An event whose invocation fails is tried twice
+//! An event that finds no free execution environment goes back and is tried again within a second,
+//! then within twice as long, up to five minutes. An event whose invocation fails is tried twice
 //! more, after one minute and after two. What was never handled within six hours, or failed for
 //! good, goes to the function's dead-letter queue.
 
@@ -145,9 +145,9 @@ impl AsyncFunction {
             if now_ms - pending.queued_ms > QUEUE_SECONDS_MAX * 1_000 {
                 state.dead.push(pending.event);
             } else if state.running >= concurrency {
-                let pause_ms = THROTTLED_MS << pending.throttles.min(20);
+                let pause_ms = (THROTTLED_MS << pending.throttles.min(20)).min(THROTTLED_MS_MAX);
                 pending.throttles += 1;
-                pending.due_ms = now_ms + pause_ms.min(THROTTLED_MS_MAX);
+                pending.due_ms = now_ms + self.cloud.draw(pause_ms / 2..=pause_ms);
                 state.counts.throttles += 1;
                 state.queue.push(pending);
             } else {

@@ -15,7 +15,7 @@ Runs the scaling functions against the simulated AWS, in virtual time.
   cargo run -p simulator -- --scenario NAME [--seed N] [--quiet]
   cargo run -p simulator -- --scenario all
   cargo run -p simulator -- --scenario NAME --kill-at CALL --kill before|after
-  cargo run --release -p simulator -- --scenario mixed-faults --seeds 1000
+  cargo run -p simulator -- --scenario mixed-faults --seeds 1000 --quiet
 
   --scenario NAME   a file of tests/simulator/scenarios, or all
   --seed N          everything that chance decides (1)
@@ -53,20 +53,32 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut failed = Vec::new();
     for name in scenarios {
         let scenario = load(&name)?;
-        for seed in options.seed..options.seed + seeds {
-            let options = Options { seed, ..options };
-            let repeat = command(&name, &options);
-            writeln!(out, "{name}: seed {seed}; to repeat: {repeat}")?;
-            let outcome = run(&scenario, &options);
-            if !quiet {
-                write!(out, "{}", outcome.text)?;
+        let all: Vec<u64> = (options.seed..options.seed + seeds).collect();
+        for some in all.chunks(std::thread::available_parallelism()?.get()) {
+            // The seed is said before the run, so that even a hang can be repeated.
+            for &seed in some {
+                let repeat = command(&name, &Options { seed, ..options });
+                writeln!(out, "{name}: seed {seed}; to repeat: {repeat}")?;
             }
-            writeln!(out, "{}", summary(&outcome))?;
-            for failure in &outcome.failures {
-                writeln!(out, "  FAILED: {failure}")?;
-            }
-            if !outcome.failures.is_empty() {
-                failed.push(repeat);
+            let outcomes = std::thread::scope(|scope| {
+                let scenario = &scenario;
+                let start =
+                    |&seed: &u64| scope.spawn(move || run(scenario, &Options { seed, ..options }));
+                let runs: Vec<_> = some.iter().map(start).collect();
+                runs.into_iter().map(|run| run.join()).collect::<Vec<_>>()
+            });
+            for (&seed, outcome) in some.iter().zip(outcomes) {
+                let Ok(outcome) = outcome else { bail!("seed {seed} panicked") };
+                if !quiet {
+                    write!(out, "{}", outcome.text)?;
+                }
+                writeln!(out, "{name}: seed {seed}: {}", summary(&outcome))?;
+                for failure in &outcome.failures {
+                    writeln!(out, "  FAILED: {failure}")?;
+                }
+                if !outcome.failures.is_empty() {
+                    failed.push(command(&name, &Options { seed, ..options }));
+                }
             }
         }
     }
