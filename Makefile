@@ -27,8 +27,8 @@ tools: ## Install the pinned local engines and checks into .tools/
 	@$(PYTHON) tests/stacks/install.py
 
 .PHONY: demo
-demo: tools ## Carry 120,000 log events through the local stacks and compare [FORMAT= TRANSFORM= EVENTS= SEED= LOGS= KEEP=1]
-	@FORMAT='$(FORMAT)' TRANSFORM='$(TRANSFORM)' EVENTS='$(EVENTS)' LOGS='$(LOGS)' KEEP='$(KEEP)' \
+demo: tools ## Carry 120,000 log events through the local stacks and compare [FORMAT= TRANSFORM= EVENTS= SEED= LOGS= SCALING=0 KEEP=1]
+	@FORMAT='$(FORMAT)' TRANSFORM='$(TRANSFORM)' EVENTS='$(EVENTS)' LOGS='$(LOGS)' KEEP='$(KEEP)' SCALING='$(SCALING)' \
 		SEED='$(if $(filter file,$(origin SEED)),,$(SEED))' $(TOOLS)/python tests/stacks/demo.py
 
 .PHONY: demo-stop
