@@ -72,8 +72,6 @@ pub enum Mutation {
     NoReconcile,
     /// Scale-down does not look at the load.
     IgnoresLoad,
-    /// Nothing is kept for going up.
-    KeepsNoCalls,
 }
 
 /// How to run a scenario.
@@ -369,7 +367,7 @@ fn build(scenario: &Scenario, options: &Options, policy: &Policy) -> Rc<Cloud> {
     };
     cloud.set_metric_delay(slow(&scenario.metric_delays, 0));
     cloud.set_consumer_lag(slow(&scenario.consumer_lags, 200));
-    let processor = policy.sent_by_processor.times(1.0);
+    let processor = policy.sent_by_processor;
     let share = 1.0 / f64::from(policy.concurrency_per_shard);
     let paced = sluice::scaling::Rate {
         bytes: processor.bytes.min(limits.shard_bytes_per_second as f64 * share),
@@ -389,7 +387,7 @@ fn limits(reshard_seconds: u64) -> StreamLimits {
 
 fn decides(mutation: Mutation) -> (Option<Decide>, Option<Decide>) {
     match mutation {
-        Mutation::None | Mutation::NoReconcile | Mutation::KeepsNoCalls => (None, None),
+        Mutation::None | Mutation::NoReconcile => (None, None),
         Mutation::HalvesDownwards => (
             None,
             Some(|policy, seen| {
@@ -458,10 +456,7 @@ fn decides(mutation: Mutation) -> (Option<Decide>, Option<Decide>) {
 }
 
 async fn simulate(scenario: &Scenario, options: &Options) -> Outcome {
-    let mut policy = scenario.policy.policy();
-    if options.mutation == Mutation::KeepsNoCalls {
-        policy.reshards_kept_for_up = 0;
-    }
+    let policy = scenario.policy.policy();
     let cloud = build(scenario, options, &policy);
     let clock = cloud.clock();
     let log = Log { clock, lines: Rc::default() };
