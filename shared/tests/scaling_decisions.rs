@@ -156,7 +156,8 @@ fn a_fivefold_spike_does_not_look_like_a_full_stream() {
     let full = Rate { bytes: 4e6, records: 160.0 };
     let refused =
         MinuteLoad { accepted: full, refused_records: 4.0 * 160.0, ..MinuteLoad::default() };
-    let wanted = MinuteLoad { accepted: full, wanted: full.times(5.0), ..MinuteLoad::default() };
+    let wanted =
+        MinuteLoad { accepted: full, sent: full, wanted: full.times(5.0), ..MinuteLoad::default() };
     for minute in [refused, wanted] {
         let spike = Load { minutes: vec![minute], ..Load::default() };
         let decision = decide_scale_up(&policy(), &alarmed(4, spike));
@@ -177,10 +178,30 @@ fn a_record_that_is_refused_ten_times_is_wanted_once() {
     let minute = MinuteLoad {
         accepted,
         refused_records: 400.0,
+        sent: accepted,
         wanted: Rate { bytes: 3e6, records: 120.0 },
     };
     let load = Load { minutes: vec![minute], ..Load::default() };
     assert_eq!(decide_scale_up(&policy(), &alarmed(4, load)).goal, 4);
+}
+
+#[test]
+fn a_backlog_that_drains_is_not_asked_for_twice() {
+    // Four shards are full, but only 1 MB/s comes in: the rest is the backlog on its way out.
+    let full = Rate { bytes: 4e6, records: 160.0 };
+    let draining = MinuteLoad {
+        accepted: full,
+        sent: full,
+        wanted: full.times(0.25),
+        ..MinuteLoad::default()
+    };
+    let load = Load { minutes: vec![draining], queue_age_ms: 60_000, ..Load::default() };
+    let decision = decide_scale_up(&policy(), &alarmed(4, load));
+    assert_eq!(decision.goal, 4, "{decision}");
+    // What others put counts as it is.
+    let beside = MinuteLoad { accepted: full.times(1.5), ..draining };
+    let load = Load { minutes: vec![beside], ..Load::default() };
+    assert_eq!(decide_scale_up(&policy(), &alarmed(2, load)).goal, 4);
 }
 
 #[test]

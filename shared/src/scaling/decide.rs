@@ -217,9 +217,9 @@ pub fn needs_load(seen: &Observation) -> bool {
     seen.is_alarmed() || matches!(seen.wake, Wake::Alarm(_) | Wake::OffPeak)
 }
 
-/// What the load asks of the stream: accepted or wanted, whichever is more (accepted and refused
-/// where the processors do not say what they want), in the heaviest of `minutes`, and the backlog
-/// over the time in which it should drain.
+/// What the load asks of the stream: what came in for the processors and what others put, in the
+/// heaviest of `minutes` (accepted and refused where no processor reports), and the backlog over
+/// the time in which it should drain.
 #[must_use]
 pub fn demand(policy: &Policy, load: &Load, minutes: usize) -> Rate {
     let recent = &load.minutes[load.minutes.len().saturating_sub(minutes)..];
@@ -233,7 +233,9 @@ fn minute_demand(minute: &MinuteLoad) -> Rate {
     if minute.wanted != Rate::default() {
         // A refused record is refused at every try: ten tries of one record look like ten records,
         // and a single hot key like a stream that is far too small. The processors count once.
-        return accepted.max(minute.wanted);
+        // What they send of a backlog is not asked for again: it came in earlier.
+        let others = accepted.plus(minute.sent.times(-1.0)).max(Rate::default());
+        return others.plus(minute.wanted);
     }
     // Refused records are counted, not weighed: take them to be as large as the accepted ones.
     let record_bytes = if accepted.records > 0.0 { accepted.bytes / accepted.records } else { 0.0 };

@@ -125,7 +125,10 @@ pub struct MinuteLoad {
     pub accepted: Rate,
     /// Records a second that it refused.
     pub refused_records: f64,
-    /// What the processors wanted to send, and what waits for a processor counted in.
+    /// What the processors wanted to send, from Lambda's queue or fresh.
+    pub sent: Rate,
+    /// What the payloads that came in want of the stream, whether a processor had them yet or not.
+    /// Less than `sent` while a backlog drains.
     pub wanted: Rate,
 }
 

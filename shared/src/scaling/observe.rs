@@ -181,30 +181,35 @@ async fn read_load<W: ControlPlane>(
 
     let (bytes, records, refused, iterator_age) = (next(), next(), next(), next());
     let mut load = Load { iterator_age_ms: latest_ms(&iterator_age, now_ms), ..Load::default() };
-    let mut wanted: BTreeMap<u64, Rate> = BTreeMap::new();
+    let mut processors: BTreeMap<u64, (Rate, Rate)> = BTreeMap::new();
     for _ in &config.functions {
         let (age, received, invocations) = (next(), next(), next());
         let (wanted_bytes, wanted_records, lag) = (next(), next(), next());
         load.queue_age_ms = load.queue_age_ms.max(latest_ms(&age, now_ms));
         load.lag_ms = load.lag_ms.max(latest_ms(&lag, now_ms));
-        for (minute, &sent) in &wanted_bytes {
-            // Events that came in and wait for a processor want what the processed ones wanted.
-            let waiting = match (received.get(minute), invocations.get(minute)) {
-                (Some(&received), Some(&invoked)) if invoked > 0.0 => (received / invoked).max(1.0),
+        for (minute, &bytes) in &wanted_bytes {
+            // A payload that came in wants what those that were processed wanted on average.
+            let came_in = match (received.get(minute), invocations.get(minute)) {
+                (Some(&received), Some(&invoked)) if invoked > 0.0 => received / invoked,
                 _ => 1.0,
             };
             let records = wanted_records.get(minute).copied().unwrap_or(0.0);
-            let rate = Rate { bytes: sent / 60.0, records: records / 60.0 }.times(waiting);
-            let sum = wanted.entry(*minute).or_default();
-            *sum = sum.plus(rate);
+            let rate = Rate { bytes: bytes / 60.0, records: records / 60.0 };
+            let (sent, wanted) = processors.entry(*minute).or_default();
+            *sent = sent.plus(rate);
+            *wanted = wanted.plus(rate.times(came_in));
         }
     }
     let value = |series: &Minutes, minute: u64| series.get(&minute).copied().unwrap_or(0.0) / 60.0;
     load.minutes = (from_ms / MINUTE_MS..now_ms / MINUTE_MS + 1)
-        .map(|minute| MinuteLoad {
-            accepted: Rate { bytes: value(&bytes, minute), records: value(&records, minute) },
-            refused_records: value(&refused, minute),
-            wanted: wanted.get(&minute).copied().unwrap_or_default(),
+        .map(|minute| {
+            let (sent, wanted) = processors.get(&minute).copied().unwrap_or_default();
+            MinuteLoad {
+                accepted: Rate { bytes: value(&bytes, minute), records: value(&records, minute) },
+                refused_records: value(&refused, minute),
+                sent,
+                wanted,
+            }
         })
         // The last minutes have no data yet: they are not minutes without load.
         .collect();
