@@ -54,9 +54,9 @@ test-stacks: tools ## Run the real templates and the real binary on the local en
 
 .PHONY: scenarios
 scenarios: ## Run every scaling scenario in virtual time, and the one of mixed faults for many seeds [SEEDS=1000]
-	cargo build --release --locked -p simulator
-	@cargo run --release --locked --quiet -p simulator -- --scenario all --quiet
-	@cargo run --release --locked --quiet -p simulator -- --scenario mixed-faults --seeds $(SEEDS) --quiet
+	cargo build --locked -p simulator
+	@cargo run --locked --quiet -p simulator -- --scenario all --quiet
+	@cargo run --locked --quiet -p simulator -- --scenario mixed-faults --seeds $(SEEDS) --quiet
 
 .PHONY: lint
 lint: tools ## Check format, clippy, docs and templates

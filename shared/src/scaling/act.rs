@@ -22,7 +22,15 @@ pub async fn act<W: ControlPlane>(
         match (act, error.code.as_str()) {
             (Act::UpdateShardCount(_) | Act::SplitShard { .. }, "ResourceInUseException") => {
                 info!("somebody else is resharding; the next wake-up looks again");
-                return Ok(());
+                return match act {
+                    // The call was refused for certain: it must not count for a day.
+                    Act::UpdateShardCount(_) => {
+                        let mut state = saved(decision);
+                        state.reshards = state.reshards.without_call(now_ms);
+                        world.add_tags(&state.to_tags()).await
+                    }
+                    _ => Ok(()),
+                };
             }
             (Act::UpdateShardCount(_), "LimitExceededException") => {
                 warn!("no reshard call is left, whatever the ledger says");
@@ -59,15 +67,20 @@ async fn make<W: ControlPlane>(world: &W, act: &Act) -> Result<(), ControlError>
     }
 }
 
-/// The state with a ledger that is full for the next hour.
-fn exhausted(decision: &Decision, now_ms: u64) -> State {
+/// The state that the decision saves.
+fn saved(decision: &Decision) -> State {
     let saved = decision.acts.iter().find_map(|act| match act {
         Act::SaveState { goal, floor, reshards } => {
             Some(State { goal: *goal, floor: *floor, reshards: reshards.clone() })
         }
         _ => None,
     });
-    let mut state = saved.unwrap_or_default();
+    saved.unwrap_or_default()
+}
+
+/// The state with a ledger that is full for the next hour.
+fn exhausted(decision: &Decision, now_ms: u64) -> State {
+    let mut state = saved(decision);
     let expiring_ms = now_ms.saturating_sub((RESHARD_WINDOW_SECONDS - LIMIT_HOLD_SECONDS) * 1_000);
     for _ in 0..decision.reshards_left {
         state.reshards = state.reshards.with(expiring_ms, now_ms);

@@ -53,6 +53,16 @@ impl Ledger {
         self.with(now_ms, now_ms)
     }
 
+    /// The ledger without the call that was noted at `now_ms`.
+    #[must_use]
+    pub fn without_call(&self, now_ms: u64) -> Self {
+        let mut epoch_seconds = self.epoch_seconds.clone();
+        if let Some(noted) = epoch_seconds.iter().position(|&second| second == now_ms / 1_000) {
+            epoch_seconds.remove(noted);
+        }
+        Self { epoch_seconds }
+    }
+
     /// The ledger at `now_ms` with a call at `call_ms`.
     pub(super) fn with(&self, call_ms: u64, now_ms: u64) -> Self {
         let since = (now_ms / 1_000).saturating_sub(RESHARD_WINDOW_SECONDS);
@@ -78,6 +88,13 @@ mod tests {
         assert_eq!(ledger.used(DAY_MS + 1_000), 1);
         assert_eq!(ledger.left(DAY_MS, 10), 8);
         assert_eq!(ledger.left(DAY_MS, 1), 0);
+    }
+
+    #[test]
+    fn a_call_that_was_refused_is_taken_out_again() {
+        let before = Ledger::default().with_call(5_000);
+        assert_eq!(before.with_call(9_000).without_call(9_000), before);
+        assert_eq!(before.without_call(9_000), before);
     }
 
     #[test]
