@@ -21,6 +21,8 @@ from read_back import Event, records
 MINUTE_S = 3.0
 SHARDS = 2
 SHARDS_MAX = 8
+# What carries the busy load at 80 %: two steps up from two shards, to six or more as the engine's timing has it.
+SHARDS_ENOUGH = 6
 STREAM = "demo-scaling"
 LOG_GROUP = "/demo/scaling"
 CALM_EVENTS_A_SECOND = 700
@@ -199,10 +201,10 @@ def play(
 
         def at_the_top() -> bool:
             last = watch.samples[-1:]
-            return bool(last) and last[0].open_shards == last[0].concurrency_limit == SHARDS_MAX
+            return bool(last) and last[0].open_shards == last[0].concurrency_limit >= SHARDS_ENOUGH
 
         if not wait_until(at_the_top, BUSY_S_MAX, load):
-            problems.append(f"the stream and its processors did not reach {SHARDS_MAX}")
+            problems.append(f"the stream and its processors did not reach {SHARDS_ENOUGH}")
         time.sleep(BUSY_AFTERWARDS_S)
         busy_to = time.time()
         load.events_a_second = CALM_EVENTS_A_SECOND // 2
