@@ -1,5 +1,6 @@
 //! Promises of the scaling decisions, one situation each.
 
+use sluice::scaling::decide::needs_load;
 use sluice::scaling::observation::{AlarmLimit, MinuteLoad};
 use sluice::scaling::{
     Act, AlarmSeen, AlarmState, Decision, Floor, FunctionSeen, Ledger, Load, Observation, Policy,
@@ -107,6 +108,13 @@ fn at_rest_nothing_is_done() {
         let decision = decide_scale_up(&policy(), &at_rest(shards));
         assert_eq!(decision.acts, [], "{decision}");
     }
+}
+
+#[test]
+fn metrics_are_read_only_when_they_can_change_something() {
+    assert!(!needs_load(&at_rest(2)), "the reconcile wake-up would cost money");
+    assert!(needs_load(&alarmed(2, load(0.1))));
+    assert!(needs_load(&off_peak(2, load(0.1))));
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub async fn observe<W: ControlPlane>(
     woken: Woken,
     now_ms: u64,
 ) -> Result<Observation, ControlError> {
-    let summary = world.describe_stream().await?;
+    let summary = world.describe_stream().await.map_err(|error| advise(error, config))?;
     let state = State::from_tags(&world.list_tags().await?);
     let alarms = describe_alarms(world, config).await?;
     let mut functions = Vec::new();
@@ -72,6 +72,17 @@ pub async fn observe<W: ControlPlane>(
         seen.shards = Some(read_shards(world, config, now_ms).await?);
     }
     Ok(seen)
+}
+
+/// Says what to do about a stream that is not there.
+fn advise(mut error: ControlError, config: &ScalingConfig) -> ControlError {
+    if error.code == "ResourceNotFoundException" {
+        error.detail = format!(
+            "there is no stream {}: create it again, or give the stack another stream ({})",
+            config.stream_name, error.detail
+        );
+    }
+    error
 }
 
 async fn describe_alarms<W: ControlPlane>(
