@@ -85,7 +85,7 @@ package: deploy-tools ## Build the functions for Lambda, as zips under target/la
 # $(call upload,scale-up) puts the function's zip into the bucket under a name that says what is in it, so that a
 # stack update sees new code, and leaves that name in $$key.
 upload = zip=$(or $(CARGO_TARGET_DIR),target)/lambda/$(1)/bootstrap.zip; key=sluice/$(1)-$$(sha256sum "$$zip" | cut -c1-16).zip; \
-	$(DEPLOY_TOOLS)/aws s3 cp "$$zip" "s3://$(BUCKET)/$$key"
+	$(DEPLOY_TOOLS)/aws s3 cp --no-progress "$$zip" "s3://$(BUCKET)/$$key"
 # $(call deploy,STACK,TEMPLATE,PARAMETERS)
 deploy = $(DEPLOY_TOOLS)/aws cloudformation deploy --stack-name '$(1)' --template-file $(2) \
 	--no-fail-on-empty-changeset --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND \
