@@ -71,13 +71,12 @@ pub(super) fn aggregate<'a>(
 pub(super) fn seal<'a>(aggregates: impl Iterator<Item = &'a mut Vec<u8>>) {
     let mut aggregates: Vec<_> = aggregates.collect();
     for few in aggregates.chunks_mut(LANES) {
-        if few.len() >= LANES_WORTH {
-            seal_several(few);
-            continue;
-        }
-        for one in few {
-            let digest = Md5::digest(&one[MAGIC.len()..]);
-            one.extend_from_slice(&digest);
+        match few {
+            [one] => {
+                let digest = Md5::digest(&one[MAGIC.len()..]);
+                one.extend_from_slice(&digest);
+            }
+            several => seal_several(several),
         }
     }
 }
@@ -88,13 +87,11 @@ pub(super) fn seal<'a>(aggregates: impl Iterator<Item = &'a mut Vec<u8>>) {
 // step.
 
 const LANES: usize = 8;
-/// Fewer aggregates than this are quicker one after the other.
-const LANES_WORTH: usize = 5;
 const BLOCK_BYTES: usize = 64;
 /// A one bit, zeros and the length: at most a block and what that needs of the next.
 const PADDING_BYTES_MAX: usize = BLOCK_BYTES + 8;
 
-/// [`seal`] for up to [`LANES`] aggregates.
+/// [`seal`] for 2 to [`LANES`] aggregates.
 fn seal_several(aggregates: &mut [&mut Vec<u8>]) {
     let lengths: Vec<usize> = aggregates.iter().map(|data| data.len()).collect();
     for data in aggregates.iter_mut() {
