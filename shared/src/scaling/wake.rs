@@ -68,9 +68,9 @@ pub fn parse_wake(event: &str, now_ms: u64) -> Result<Woken, UnknownWake> {
             let minutes = event.get("forMinutes").and_then(Value::as_u64);
             let until_ms = match (time("until")?, minutes) {
                 (Some(until_ms), None) => until_ms,
-                (None, Some(minutes)) => {
-                    time("scheduledTime")?.unwrap_or(now_ms).saturating_add(minutes * 60_000)
-                }
+                (None, Some(minutes)) => time("scheduledTime")?
+                    .unwrap_or(now_ms)
+                    .saturating_add(minutes.saturating_mul(60_000)),
                 _ => return Err(bad("a floor needs either until or forMinutes")),
             };
             Wake::Floor(Floor { shards, until_ms })
@@ -104,6 +104,12 @@ mod tests {
             floor
         );
         assert_eq!(wake(r#"{"wake":"floor","shardCount":64,"forMinutes":60}"#), floor);
+    }
+
+    #[test]
+    fn a_plan_without_an_end_in_sight_lasts_as_long_as_time() {
+        let event = format!(r#"{{"wake":"floor","shardCount":4,"forMinutes":{}}}"#, u64::MAX);
+        assert_eq!(wake(&event), Wake::Floor(Floor { shards: 4, until_ms: u64::MAX }));
     }
 
     #[test]
