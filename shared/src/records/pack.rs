@@ -140,7 +140,7 @@ impl Packer {
     ) {
         let has_newline =
             |item: usize| memchr::memchr(b'\n', batch.bytes_of(&batch.items[item])).is_some();
-        let mut first = 0;
+        let (mut first, mut run) = (0, 0);
         while first < batch.items.len() {
             let key = next_key();
             if has_newline(first) {
@@ -148,9 +148,11 @@ impl Packer {
                 first += 1;
                 continue;
             }
-            let run = (first + 1..batch.items.len())
-                .find(|&item| has_newline(item))
-                .unwrap_or(batch.items.len());
+            // The run of events that can share a member outlasts the member that begins it.
+            if run <= first {
+                let end = (first + 1..batch.items.len()).find(|&item| has_newline(item));
+                run = end.unwrap_or(batch.items.len());
+            }
             let (member, last) = self.gzip_member(batch, first..run, key.len());
             let alone = last == first + 1;
             let plain_bytes = batch.bytes_of(&batch.items[first]).len() + key.len();
