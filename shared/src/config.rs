@@ -73,6 +73,14 @@ impl<'a> EnvReader<'a> {
         self.required_if(name, form, accept)
     }
 
+    /// The variable, a URL of `what`, when it is set.
+    pub fn optional_url(&mut self, name: &str, what: &str) -> Option<String> {
+        let form = format!("{what} beginning with http:// or https://");
+        self.optional_if(name, &form, |url: &String| {
+            url.starts_with("http://") || url.starts_with("https://")
+        })
+    }
+
     /// Notes a value that another check refuses.
     pub fn reject(&mut self, name: &str, value: &str, form: &str) {
         self.problems.push(format!("{name} = {value:?}: expected {form}"));

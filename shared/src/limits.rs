@@ -29,9 +29,6 @@ pub const PUT_RECORDS_BYTES_MAX: usize = 5 * 1_048_576;
 /// The page does not say whether a KB is 1,000 or 1,024 bytes; the smaller never bills by surprise.
 pub const PUT_UNIT_BYTES: u64 = 25_000;
 
-/// The largest `RecordBytesTarget` that still is one put unit, with room for rounding.
-pub const RECORD_BYTES_TARGET_DEFAULT: usize = 24_900;
-
 /// Bytes of an SQS message, body and attributes together: 1 MiB. (SQS quotas; Nov 2026)
 pub const SQS_MESSAGE_BYTES_MAX: usize = 1_048_576;
 

@@ -2,6 +2,7 @@
 
 use sluice::scaling::decide::needs_load;
 use sluice::scaling::observation::{AlarmLimit, MinuteLoad};
+use sluice::scaling::state::State;
 use sluice::scaling::{
     Act, AlarmSeen, AlarmState, Decision, Floor, FunctionSeen, Ledger, Load, Observation, Policy,
     Rate, Refusal, Shard, ShardLoad, StreamStatus, Wake, decide_scale_down, decide_scale_up,
@@ -259,7 +260,7 @@ fn while_resharding_the_goal_is_raised_and_nothing_else_is_touched() {
         seen.functions[0].reserved = Some(2);
         let decision = decide_scale_up(&policy(), &seen);
         assert_eq!(decision.goal, 15, "{decision}");
-        assert!(matches!(decision.acts[..], [Act::SaveState { goal: Some(15), .. }]));
+        assert!(matches!(decision.acts[..], [Act::SaveState(State { goal: Some(15), .. })]));
     }
 }
 
@@ -285,7 +286,7 @@ fn concurrency_and_thresholds_rise_only_once_the_shards_are_open() {
         })
         .collect();
     assert_eq!(thresholds, [0.8 * 8e6 * 60.0, 0.8 * 8e3 * 60.0]);
-    let saved = place(&follows, |act| matches!(act, Act::SaveState { goal: None, .. }));
+    let saved = place(&follows, |act| matches!(act, Act::SaveState(State { goal: None, .. })));
     assert!(saved > place(&follows, touches), "the goal is forgotten last");
 }
 
@@ -305,7 +306,7 @@ fn the_ledger_is_written_before_the_call_that_it_counts() {
         decide_scale_down(&policy(), &off_peak(8, load(0.1))),
     ] {
         let saved = place(&decision, |act| match act {
-            Act::SaveState { reshards, .. } => reshards.used(NOW_MS) == 1,
+            Act::SaveState(State { reshards, .. }) => reshards.used(NOW_MS) == 1,
             _ => false,
         });
         assert!(saved < place(&decision, |act| matches!(act, Act::UpdateShardCount(_))));
@@ -398,7 +399,8 @@ fn a_plan_is_kept_until_it_ends() {
     seen.wake = Wake::Floor(floor);
     let decision = decide_scale_up(&policy(), &seen);
     assert_eq!((decision.goal, target(&decision)), (16, Some(16)), "{decision}");
-    let saved = |act: &Act| matches!(act, Act::SaveState { floor: Some(f), .. } if *f == floor);
+    let saved =
+        |act: &Act| matches!(act, Act::SaveState(State { floor: Some(f), .. }) if *f == floor);
     place(&decision, saved);
 
     let mut planned = off_peak(16, load(0.1));

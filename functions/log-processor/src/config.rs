@@ -74,11 +74,7 @@ impl Config {
     /// Reads the variables; problems stay with `env`.
     pub fn read(env: &mut EnvReader<'_>) -> Option<Self> {
         let stream_name = env.required("STREAM_NAME", "the name of a Kinesis data stream");
-        let dead_letter_queue_url = env.optional_if(
-            "DEAD_LETTER_QUEUE_URL",
-            "an SQS queue URL beginning with http:// or https://",
-            |url: &String| url.starts_with("http://") || url.starts_with("https://"),
-        );
+        let dead_letter_queue_url = env.optional_url("DEAD_LETTER_QUEUE_URL", "an SQS queue URL");
         let transform = env.required("TRANSFORM", "passthrough or envelope");
         let record_format = env.required("RECORD_FORMAT", "single, kpl or gzip");
         let record_bytes_target = env.required_if(

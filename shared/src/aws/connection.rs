@@ -45,11 +45,7 @@ struct Endpoints {
 
 impl Endpoints {
     fn read(env: &mut EnvReader<'_>) -> Self {
-        let mut endpoint = |name| {
-            env.optional_if(name, "a URL beginning with http:// or https://", |url: &String| {
-                url.starts_with("http://") || url.starts_with("https://")
-            })
-        };
+        let mut endpoint = |name| env.optional_url(name, "a URL");
         Self {
             all: endpoint("AWS_ENDPOINT_URL"),
             kinesis: endpoint("AWS_ENDPOINT_URL_KINESIS"),

@@ -20,17 +20,16 @@ pub async fn act<W: ControlPlane>(
     for act in &decision.acts {
         let Err(error) = make(world, act).await else { continue };
         match (act, error.code.as_str()) {
-            (Act::UpdateShardCount(_) | Act::SplitShard { .. }, "ResourceInUseException") => {
+            (Act::UpdateShardCount(_), "ResourceInUseException") => {
                 info!("somebody else is resharding; the next wake-up looks again");
-                return match act {
-                    // The call was refused for certain: it must not count for a day.
-                    Act::UpdateShardCount(_) => {
-                        let mut state = saved(decision);
-                        state.reshards = state.reshards.without_call(now_ms);
-                        world.add_tags(&state.to_tags()).await
-                    }
-                    _ => Ok(()),
-                };
+                // The call was refused for certain: it must not count for a day.
+                let mut state = saved(decision);
+                state.reshards = state.reshards.without_call(now_ms);
+                return world.add_tags(&state.to_tags()).await;
+            }
+            (Act::SplitShard { .. }, "ResourceInUseException") => {
+                info!("somebody else is resharding; the next wake-up looks again");
+                return Ok(());
             }
             (Act::UpdateShardCount(_), "LimitExceededException") => {
                 warn!("no reshard call is left, whatever the ledger says");
@@ -49,10 +48,7 @@ pub async fn act<W: ControlPlane>(
 
 async fn make<W: ControlPlane>(world: &W, act: &Act) -> Result<(), ControlError> {
     match act {
-        Act::SaveState { goal, floor, reshards } => {
-            let state = State { goal: *goal, floor: *floor, reshards: reshards.clone() };
-            world.add_tags(&state.to_tags()).await
-        }
+        Act::SaveState(state) => world.add_tags(&state.to_tags()).await,
         Act::UpdateShardCount(target) => world.update_shard_count(*target).await,
         Act::SplitShard { shard_id, new_starting_hash_key } => {
             world.split_shard(shard_id, *new_starting_hash_key).await
@@ -70,9 +66,7 @@ async fn make<W: ControlPlane>(world: &W, act: &Act) -> Result<(), ControlError>
 /// The state that the decision saves.
 fn saved(decision: &Decision) -> State {
     let saved = decision.acts.iter().find_map(|act| match act {
-        Act::SaveState { goal, floor, reshards } => {
-            Some(State { goal: *goal, floor: *floor, reshards: reshards.clone() })
-        }
+        Act::SaveState(state) => Some(state.clone()),
         _ => None,
     });
     saved.unwrap_or_default()

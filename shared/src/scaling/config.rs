@@ -77,24 +77,16 @@ impl ScalingConfig {
             env.required_if("LOOK_BACK_MINUTES", "minutes, 5 to 180", |minutes| {
                 (5..=180).contains(minutes)
             });
-        let functions: Option<Functions> = match env.optional("PROCESSOR_FUNCTIONS") {
-            None => Some(Functions(Vec::new())),
-            Some(_) => env.required(
-                "PROCESSOR_FUNCTIONS",
-                "function names with commas between them, each with an optional share as in name=0.5; \
-                 the shares add up to 1 at the most",
-            ),
-        };
-        let alarms = AlarmNames {
-            bytes: env.optional("ALARM_BYTES").unwrap_or_default(),
-            records: env.optional("ALARM_RECORDS").unwrap_or_default(),
-            refused: env.optional("ALARM_REFUSED").unwrap_or_default(),
-            fast: env.optional("ALARM_FAST"),
-        };
-        let name = "an alarm's name";
-        for variable in ["ALARM_BYTES", "ALARM_RECORDS", "ALARM_REFUSED"] {
-            env.required::<String>(variable, name);
-        }
+        let functions: Option<Functions> = env.optional_if(
+            "PROCESSOR_FUNCTIONS",
+            "function names with commas between them, each with an optional share as in name=0.5; \
+             the shares add up to 1 at the most",
+            |_| true,
+        );
+        let mut alarm = |name| env.required::<String>(name, "an alarm's name");
+        let alarm_bytes = alarm("ALARM_BYTES");
+        let alarm_records = alarm("ALARM_RECORDS");
+        let alarm_refused = alarm("ALARM_REFUSED");
         let stream_name = env.required("STREAM_NAME", "the name of a Kinesis data stream");
         let shard_level_metrics = env.required("SHARD_LEVEL_METRICS", "true or false");
         let dry_run = env.required("DRY_RUN", "true or false");
@@ -131,8 +123,13 @@ impl ScalingConfig {
                 utilization_down_max: down_max / 100.0,
                 lag_ms_max: lag_seconds_max? * 1_000,
             },
-            functions: functions?.0,
-            alarms,
+            functions: functions.map(|Functions(functions)| functions).unwrap_or_default(),
+            alarms: AlarmNames {
+                bytes: alarm_bytes?,
+                records: alarm_records?,
+                refused: alarm_refused?,
+                fast: env.optional("ALARM_FAST"),
+            },
             look_back_minutes: look_back_minutes?,
             shard_level_metrics: shard_level_metrics?,
             dry_run: dry_run?,

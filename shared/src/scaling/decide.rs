@@ -9,9 +9,10 @@ use std::fmt;
 
 use super::cost::dollars_per_hour;
 use super::observation::{AlarmLimit, MinuteLoad};
+use super::state::State;
 use super::{
-    AlarmSeen, AlarmState, Floor, FunctionSeen, Ledger, Load, Observation, Policy, Rate, Shard,
-    ShardLoad, StreamStatus, Wake,
+    AlarmSeen, AlarmState, FunctionSeen, Ledger, Load, Observation, Policy, Rate, Shard, ShardLoad,
+    StreamStatus, Wake,
 };
 
 /// Minutes of load that a goal is made of: data points are one to two minutes late, and a spike
@@ -26,14 +27,7 @@ const SKEW_WIDTH_MAX: f64 = 1.0 / 12.0;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Act {
     /// Write goal, floor and ledger to the stream's tags.
-    SaveState {
-        /// The new goal; `None` when it is reached.
-        goal: Option<u32>,
-        /// The plan in force.
-        floor: Option<Floor>,
-        /// The calls of the last 24 hours.
-        reshards: Ledger,
-    },
+    SaveState(State),
     /// UpdateShardCount.
     UpdateShardCount(u32),
     /// SplitShard in the middle.
@@ -485,11 +479,11 @@ impl<'a> Draft<'a> {
     }
 
     fn save_state(&mut self) {
-        self.acts.push(Act::SaveState {
+        self.acts.push(Act::SaveState(State {
             goal: self.goal_to_keep(),
             floor: self.seen.floor_in_force(),
             reshards: self.reshards.clone(),
-        });
+        }));
     }
 
     fn goal_to_keep(&self) -> Option<u32> {
@@ -525,11 +519,7 @@ impl<'a> Draft<'a> {
     /// Records are refused though the stream has room: splits the shard that is over its limit, or
     /// says that no number of shards would help.
     fn relieve_hot_shard(&mut self) {
-        let refusing =
-            self.seen.alarms.iter().any(|alarm| {
-                alarm.limit == AlarmLimit::Refused && alarm.state == AlarmState::Alarm
-            });
-        if !refusing || self.goal >= self.policy.shard_count_max {
+        if !self.seen.is_refusing() || self.goal >= self.policy.shard_count_max {
             return;
         }
         let capacity = self.policy.shard_capacity();
@@ -553,7 +543,7 @@ impl<'a> Draft<'a> {
         let seen = self.seen;
         let acted = !self.acts.is_empty();
         let goal = self.goal_to_keep();
-        let saves = self.acts.iter().any(|act| matches!(act, Act::SaveState { .. }));
+        let saves = self.acts.iter().any(|act| matches!(act, Act::SaveState(_)));
         // A goal that was raised or reached, or a plan that began or ended, is remembered even when
         // nothing else can be done now.
         if !saves && (goal != seen.goal || seen.floor_in_force() != seen.floor) {

@@ -183,6 +183,13 @@ impl Observation {
         self.alarms.iter().any(|alarm| alarm.state == AlarmState::Alarm)
     }
 
+    /// Whether the alarm on refused records says that some are.
+    #[must_use]
+    pub fn is_refusing(&self) -> bool {
+        let is_refused = |alarm: &AlarmSeen| alarm.limit == AlarmLimit::Refused;
+        self.alarms.iter().any(|alarm| is_refused(alarm) && alarm.state == AlarmState::Alarm)
+    }
+
     /// The plan that is in force now.
     #[must_use]
     pub fn floor_in_force(&self) -> Option<Floor> {

@@ -8,8 +8,8 @@ use super::decide::needs_load;
 use super::observation::{AlarmLimit, MinuteLoad};
 use super::state::State;
 use super::{
-    AlarmSeen, AlarmState, FunctionSeen, Load, Observation, Rate, ScalingConfig, ShardLoad,
-    StreamStatus, wake::Woken,
+    AlarmSeen, FunctionSeen, Load, Observation, Rate, ScalingConfig, ShardLoad, StreamStatus,
+    wake::Woken,
 };
 use crate::ports::{Alarm, ControlError, ControlPlane, DataPoint, MetricQuery};
 use crate::telemetry::NAMESPACE;
@@ -108,12 +108,8 @@ async fn describe_alarms<W: ControlPlane>(
 
 /// Whether a single shard may have to be split.
 fn needs_shards(config: &ScalingConfig, seen: &Observation) -> bool {
-    let refusing = seen
-        .alarms
-        .iter()
-        .any(|alarm| alarm.limit == AlarmLimit::Refused && alarm.state == AlarmState::Alarm);
     let calls_gone = seen.reshards.left(seen.now_ms, config.policy.reshard_calls_max) == 0;
-    let may_split = refusing || (calls_gone && (needs_load(seen) || seen.goal.is_some()));
+    let may_split = seen.is_refusing() || (calls_gone && (needs_load(seen) || seen.goal.is_some()));
     seen.status == StreamStatus::Active && may_split
 }
 
