@@ -70,23 +70,158 @@ pub trait PutRecords {
     ) -> impl Future<Output = Result<Vec<Option<Refusal>>, PutError>>;
 }
 
-/// Why the dead-letter queue did not take a message.
+/// Why a call of a queue failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {detail}")]
-pub struct SendError {
+pub struct QueueError {
     /// The service's error code, or the kind of failure when there was no answer.
     pub code: String,
     /// What the service or the connection said.
     pub detail: String,
 }
 
-/// Sends a dead letter to its queue.
+/// Sends a dead letter to a queue.
 pub trait SendDeadLetter {
-    /// Returns once the queue has the message.
+    /// Returns once the queue has the message, which it hides for `delay_seconds`.
     fn send_dead_letter(
         &self,
         dead_letter: &DeadLetter,
-    ) -> impl Future<Output = Result<(), SendError>>;
+        delay_seconds: u32,
+    ) -> impl Future<Output = Result<(), QueueError>>;
+}
+
+/// A message of a queue, received and not yet deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// `MessageId`.
+    pub id: String,
+    /// `ReceiptHandle`: deletes and hides this receipt of the message.
+    pub receipt_handle: String,
+    /// `Body`.
+    pub body: String,
+    /// `MessageAttributes`, those that are text or numbers.
+    pub attributes: BTreeMap<String, String>,
+    /// `SentTimestamp`, in milliseconds since 1970.
+    pub sent_ms: u64,
+    /// `ApproximateReceiveCount`, this receipt included.
+    pub receive_count: u32,
+}
+
+/// Receives messages.
+pub trait ReceiveMessages {
+    /// ReceiveMessage: up to `messages_max` (1 to 10), hidden from others for `visibility`, waiting
+    /// up to `wait` for the first.
+    fn receive_messages(
+        &self,
+        messages_max: usize,
+        visibility: Duration,
+        wait: Duration,
+    ) -> impl Future<Output = Result<Vec<Message>, QueueError>>;
+}
+
+/// Deletes a message.
+pub trait DeleteMessage {
+    /// DeleteMessage; a message that is gone already is deleted.
+    fn delete_message(&self, receipt_handle: &str) -> impl Future<Output = Result<(), QueueError>>;
+}
+
+/// Hides a message for longer or shorter.
+pub trait ChangeVisibility {
+    /// ChangeMessageVisibility: from now on for `visibility`; zero shows it at once.
+    fn change_visibility(
+        &self,
+        receipt_handle: &str,
+        visibility: Duration,
+    ) -> impl Future<Output = Result<(), QueueError>>;
+}
+
+/// How many messages a queue holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueCounts {
+    /// `ApproximateNumberOfMessages`: those that a receiver can have.
+    pub visible: u64,
+    /// `ApproximateNumberOfMessagesNotVisible`: received and not yet deleted.
+    pub in_flight: u64,
+    /// `ApproximateNumberOfMessagesDelayed`.
+    pub delayed: u64,
+}
+
+impl QueueCounts {
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> u64 {
+        self.visible + self.in_flight + self.delayed
+    }
+}
+
+/// Counts a queue's messages.
+pub trait CountMessages {
+    /// GetQueueAttributes.
+    fn count_messages(&self) -> impl Future<Output = Result<QueueCounts, QueueError>>;
+}
+
+/// Why an invocation of another function gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvokeError {
+    /// No execution environment was free; the function did not see the event.
+    #[error("{detail}")]
+    Throttled {
+        /// What the service said.
+        detail: String,
+    },
+    /// The function failed on the event.
+    #[error("{error_type}: {message}")]
+    Failed {
+        /// `errorType` of the function's error.
+        error_type: String,
+        /// `errorMessage` of it.
+        message: String,
+    },
+    /// The service refuses the event, and always will.
+    #[error("{code}: {detail}")]
+    Refused {
+        /// The service's error code.
+        code: String,
+        /// What the service said.
+        detail: String,
+    },
+    /// The service refuses every event: no such function, no permission.
+    #[error("{code}: {detail}")]
+    Unavailable {
+        /// The service's error code.
+        code: String,
+        /// What the service said.
+        detail: String,
+    },
+    /// Nobody knows whether the function saw the event: a 5xx, a timeout, a broken connection.
+    #[error("{code}: {detail}")]
+    Unknown {
+        /// The service's error code, or the kind of failure when there was no answer.
+        code: String,
+        /// What the service or the connection said.
+        detail: String,
+    },
+}
+
+/// Invokes a function and waits for its answer.
+pub trait InvokeFunction {
+    /// Invoke with `RequestResponse`, not retried, waiting up to `timeout`; the answer is JSON.
+    fn invoke(
+        &self,
+        function: &str,
+        event: &str,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<String, InvokeError>>;
+}
+
+/// Puts an event into a function's queue.
+pub trait InvokeLater {
+    /// Invoke with `Event`.
+    fn invoke_later(
+        &self,
+        function: &str,
+        event: &str,
+    ) -> impl Future<Output = Result<(), InvokeError>>;
 }
 
 /// Time, so that it can be virtual.

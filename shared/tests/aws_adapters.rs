@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use sluice::aws::{Connection, DeadLetterQueue, KinesisStream};
+use sluice::aws::{Connection, KinesisStream, Queue};
 use sluice::config::EnvReader;
-use sluice::delivery::DeadLetter;
+use sluice::delivery::{DeadLetter, Occasion, Reason};
 use sluice::ports::{PutError, PutRecords, SendDeadLetter};
 use sluice::records::Record;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+
+const OCCASION: Occasion = Occasion { now_ms: 1_795_219_200_000, replay: None };
 
 /// Answers one request with `answer`, byte for byte, and returns what was asked.
 async fn answer_once(answer: String) -> (String, JoinHandle<(String, Value)>) {
@@ -162,14 +164,16 @@ async fn a_dead_letter_carries_its_reason_as_attributes() {
         ("AWS_ENDPOINT_URL", &url),
         ("AWS_ENDPOINT_URL_KINESIS", "http://127.0.0.1:1"),
     ]);
-    let queue = DeadLetterQueue::new(connection.sqs(), format!("{url}/queue"));
+    let queue = Queue::new(connection.sqs(), format!("{url}/queue"));
     let dead_letter = DeadLetter {
         body: "{}".to_owned(),
-        reason: "refused-too-often".to_owned(),
+        reason: Reason::RefusedTooOften,
         detail: "why".to_owned(),
         log_events: Some(7),
+        attempts: 2,
+        dead_lettered_ms: 1_795_219_200_000,
     };
-    queue.send_dead_letter(&dead_letter).await.expect("sent");
+    queue.send_dead_letter(&dead_letter, 900).await.expect("sent");
     let (head, request) = served.await.expect("served");
     assert!(head.contains("x-amz-target: amazonsqs.sendmessage"), "{head}");
     assert_eq!(
@@ -177,10 +181,13 @@ async fn a_dead_letter_carries_its_reason_as_attributes() {
         json!({
             "QueueUrl": format!("{url}/queue"),
             "MessageBody": "{}",
+            "DelaySeconds": 900,
             "MessageAttributes": {
                 "Reason": {"DataType": "String", "StringValue": "refused-too-often"},
                 "ReasonDetail": {"DataType": "String", "StringValue": "why"},
                 "LogEvents": {"DataType": "Number", "StringValue": "7"},
+                "Attempts": {"DataType": "Number", "StringValue": "2"},
+                "DeadLetteredAt": {"DataType": "Number", "StringValue": "1795219200000"},
             },
         })
     );
@@ -191,8 +198,8 @@ async fn a_queue_that_is_gone_says_so() {
     let body = r#"{"__type":"com.amazonaws.sqs#QueueDoesNotExist","message":"gone"}"#;
     let (url, _served) = answer_once(http("400 Bad Request", body)).await;
     let connection = connection(&[("AWS_ENDPOINT_URL_SQS", &url)]);
-    let queue = DeadLetterQueue::new(connection.sqs(), format!("{url}/queue"));
-    let dead_letter = DeadLetter::undecodable("{}", "not-base64", "");
-    let error = queue.send_dead_letter(&dead_letter).await.expect_err("refused");
+    let queue = Queue::new(connection.sqs(), format!("{url}/queue"));
+    let dead_letter = DeadLetter::undecodable("{}", Reason::NotBase64, "", OCCASION);
+    let error = queue.send_dead_letter(&dead_letter, 0).await.expect_err("refused");
     assert!(error.code.contains("QueueDoesNotExist"), "{error:?}");
 }

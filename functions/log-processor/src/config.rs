@@ -14,6 +14,8 @@ pub struct Config {
     pub stream_name: String,
     /// Where the remainder goes; without it a remainder fails the invocation.
     pub dead_letter_queue_url: Option<String>,
+    /// Where what can never be delivered goes; without it, to the dead-letter queue.
+    pub quarantine_queue_url: Option<String>,
     /// What is sent for an event.
     pub transform: TransformName,
     /// How events lie in records.
@@ -75,6 +77,7 @@ impl Config {
     pub fn read(env: &mut EnvReader<'_>) -> Option<Self> {
         let stream_name = env.required("STREAM_NAME", "the name of a Kinesis data stream");
         let dead_letter_queue_url = env.optional_url("DEAD_LETTER_QUEUE_URL", "an SQS queue URL");
+        let quarantine_queue_url = env.optional_url("QUARANTINE_QUEUE_URL", "an SQS queue URL");
         let transform = env.required("TRANSFORM", "passthrough or envelope");
         let record_format = env.required("RECORD_FORMAT", "single, kpl or gzip");
         let record_bytes_target = env.required_if(
@@ -97,6 +100,7 @@ impl Config {
         Some(Self {
             stream_name: stream_name?,
             dead_letter_queue_url,
+            quarantine_queue_url,
             transform: transform?,
             record_format: record_format?,
             record_bytes_target: record_bytes_target?,

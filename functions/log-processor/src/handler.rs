@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::future::{Either, select};
-use sluice::delivery::DeadLetter;
-use sluice::logs::{Batch, DecodeError, Decoder, MessageType, Payload, Transform};
-use sluice::ports::{Clock, EmitMetrics, PutRecords, SendDeadLetter, SendError};
+use sluice::delivery::{Answer, DeadLetter, Destination, Occasion, Reason};
+use sluice::logs::{Batch, Decoder, MessageType, Payload, SubscriptionEvent, Transform};
+use sluice::ports::{Clock, EmitMetrics, PutRecords, QueueError, SendDeadLetter};
 use sluice::records::{
     Pacer, Packer, Packing, PartitionBy, PutPolicy, PutReport, Record, Spread, Stopped, put_all,
     spread,
@@ -15,7 +15,7 @@ use sluice::records::{
 use tracing::{error, warn};
 
 use crate::config::Config;
-use crate::report::Report;
+use crate::report::{Places, Report};
 
 /// PutRecords calls in flight: enough to hide the round trip, few enough to stop quickly.
 const PUT_CALLS_IN_FLIGHT_MAX: usize = 4;
@@ -27,13 +27,6 @@ const BACKOFF_MS_MAX: u64 = 5_000;
 /// short: then a quarter of it.
 const HAND_OVER_RESERVE_MS: u64 = 10_000;
 
-/// Dead letters for one event each name the event's reason; these are the others.
-const REASON_EVENT_TOO_LARGE: &str = "event-too-large";
-const REASON_TRANSFORM_FAILED: &str = "transform-failed";
-const REASON_REFUSED: &str = "refused-too-often";
-const REASON_DEADLINE: &str = "deadline";
-const REASON_STREAM_UNAVAILABLE: &str = "stream-unavailable";
-
 /// The verbs that reach outside.
 #[derive(Debug)]
 pub struct Ports<P, Q, C, M> {
@@ -41,6 +34,8 @@ pub struct Ports<P, Q, C, M> {
     pub stream: P,
     /// The dead-letter queue, if there is one.
     pub queue: Option<Q>,
+    /// The quarantine for what can never succeed; without one that goes to the dead-letter queue.
+    pub quarantine: Option<Q>,
     /// Time.
     pub clock: C,
     /// Where EMF lines go.
@@ -55,22 +50,22 @@ pub enum HandOverFailed {
     #[error("{reason}, and there is no dead-letter queue")]
     NoQueue {
         /// Why there was something to hand over.
-        reason: String,
+        reason: Reason,
     },
     /// The queue did not take a dead letter.
     #[error("{reason}, and the dead-letter queue refused")]
     QueueRefused {
         /// Why there was something to hand over.
-        reason: String,
+        reason: Reason,
         /// What the queue said.
         #[source]
-        source: SendError,
+        source: QueueError,
     },
     /// The queue gave no answer before the invocation's deadline.
     #[error("{reason}, and the dead-letter queue did not answer in time")]
     OutOfTime {
         /// Why there was something to hand over.
-        reason: String,
+        reason: Reason,
     },
 }
 
@@ -125,32 +120,41 @@ where
     }
 
     /// Handles one event, given as the JSON text that Lambda hands over. `Ok` means that the
-    /// stream or the dead-letter queue has every log event of it, or that it was filtered.
+    /// stream, the dead-letter queue or the quarantine has every log event of it, or that it was
+    /// filtered.
     pub async fn handle(
         &mut self,
         event: &str,
         deadline_epoch_ms: u64,
-    ) -> Result<(), HandOverFailed> {
-        let arrived_ms = self.ports.clock.epoch_ms();
-        let mut report = Report::new(arrived_ms);
-        let payload = match self.decoder.decode(event.as_bytes()) {
+    ) -> Result<Answer, HandOverFailed> {
+        let now_ms = self.ports.clock.epoch_ms();
+        let mut report = Report::new(now_ms);
+        let mut occasion = Occasion { now_ms, replay: None };
+        let payload = SubscriptionEvent::parse(event.as_bytes()).and_then(|event| {
+            occasion.replay = event.replay;
+            self.decoder.decode_data(&event.data)
+        });
+        let payload = match payload {
             Ok(payload) => payload,
             Err(error) => {
-                let dead_letter = undecodable(event, &error);
-                warn!(reason = error.reason(), detail = %error, "an event cannot be decoded");
                 report.undecodable += 1;
-                let handed_over = hand_over(&self.ports, &[dead_letter], deadline_epoch_ms).await;
-                if handed_over.is_err() {
-                    report.hand_over_failed();
-                }
-                self.ports.metrics.emit(&report.to_line(&self.config));
-                return handed_over;
+                let detail = error.to_string();
+                let dead_letter = DeadLetter::undecodable(event, error.reason(), &detail, occasion);
+                return hand_over_and_report(
+                    &self.ports,
+                    &self.config,
+                    report,
+                    &[dead_letter],
+                    occasion,
+                    deadline_epoch_ms,
+                )
+                .await;
             }
         };
         if payload.message_type == MessageType::Control {
             report.control_messages += 1;
             self.ports.metrics.emit(&report.to_line(&self.config));
-            return Ok(());
+            return Ok(Answer::default());
         }
         if self.config.log_group_name.as_deref() == Some(&*payload.log_group.value()) {
             // Forwarding, or even printing a line, would feed the loop; once is bounded.
@@ -161,7 +165,7 @@ where
                      forwarded; remove the subscription filter, it bills without end"
                 );
             }
-            return Ok(());
+            return Ok(Answer::default());
         }
 
         let batch = Batch::transform(self.transform.as_ref(), &payload);
@@ -177,7 +181,7 @@ where
             &mut self.rng,
             &self.policy,
             &records,
-            put_cutoff_ms(arrived_ms, deadline_epoch_ms),
+            put_cutoff_ms(now_ms, deadline_epoch_ms),
         )
         .await;
         let undelivered: Vec<usize> = put
@@ -187,27 +191,18 @@ where
             .collect();
         report.put(&put, &records, &payload, &batch, &items, self.ports.clock.epoch_ms());
 
-        let dead_letters = dead_letters(&payload, &batch, &packing.too_large, &undelivered, &put);
-        for dead_letter in &dead_letters {
-            warn!(
-                reason = dead_letter.reason,
-                detail = dead_letter.detail,
-                log_events = dead_letter.log_events,
-                "log events go to the dead-letter queue"
-            );
-        }
-        let handed_over = hand_over(&self.ports, &dead_letters, deadline_epoch_ms).await;
-        match &handed_over {
-            Ok(()) => report.handed_over(&dead_letters),
-            Err(_) => report.hand_over_failed(),
-        }
-        self.ports.metrics.emit(&report.to_line(&self.config));
-        handed_over
+        let dead_letters =
+            dead_letters(&payload, &batch, &packing.too_large, &undelivered, &put, occasion);
+        hand_over_and_report(
+            &self.ports,
+            &self.config,
+            report,
+            &dead_letters,
+            occasion,
+            deadline_epoch_ms,
+        )
+        .await
     }
-}
-
-fn undecodable(event: &str, error: &DecodeError) -> DeadLetter {
-    DeadLetter::undecodable(event, error.reason(), &error.to_string())
 }
 
 fn pack(
@@ -240,65 +235,93 @@ fn dead_letters(
     too_large: &[usize],
     undelivered: &[usize],
     put: &PutReport,
+    occasion: Occasion,
 ) -> Vec<DeadLetter> {
+    let remainder = |events: &[usize], reason, detail: &str| {
+        DeadLetter::remainder(payload, events, reason, detail, occasion)
+    };
     let mut dead_letters = Vec::new();
     for &item in too_large {
         let item = &batch.items[item];
         let detail = format!("{} bytes after the transform", batch.bytes_of(item).len());
-        dead_letters.append(&mut DeadLetter::remainder(
-            payload,
-            &[item.event],
-            REASON_EVENT_TOO_LARGE,
-            &detail,
-        ));
+        dead_letters.append(&mut remainder(&[item.event], Reason::EventTooLarge, &detail));
     }
     for (event, detail) in &batch.failed {
-        dead_letters.append(&mut DeadLetter::remainder(
-            payload,
-            &[*event],
-            REASON_TRANSFORM_FAILED,
-            detail,
-        ));
+        dead_letters.append(&mut remainder(&[*event], Reason::TransformFailed, detail));
     }
     if !undelivered.is_empty() {
         let (reason, detail) = match &put.stopped {
             Some(Stopped::Permanent { code, detail }) => {
-                (REASON_STREAM_UNAVAILABLE, format!("{code}: {detail}"))
+                (Reason::StreamUnavailable, format!("{code}: {detail}"))
             }
-            Some(Stopped::DeadlineReached(last)) => (REASON_DEADLINE, last.clone()),
-            Some(Stopped::AttemptsExhausted(last)) => (REASON_REFUSED, last.clone()),
-            None => (REASON_REFUSED, String::new()),
+            Some(Stopped::DeadlineReached(last)) => (Reason::Deadline, last.clone()),
+            Some(Stopped::AttemptsExhausted(last)) => (Reason::RefusedTooOften, last.clone()),
+            None => (Reason::RefusedTooOften, String::new()),
         };
-        dead_letters.append(&mut DeadLetter::remainder(payload, undelivered, reason, &detail));
+        dead_letters.append(&mut remainder(undelivered, reason, &detail));
     }
     dead_letters
 }
 
-/// Returns once the queue has every dead letter.
-async fn hand_over<P, Q, C, M>(
+async fn hand_over_and_report<P, Q: SendDeadLetter, C: Clock, M: EmitMetrics>(
+    ports: &Ports<P, Q, C, M>,
+    config: &Config,
+    mut report: Report,
+    dead_letters: &[DeadLetter],
+    occasion: Occasion,
+    deadline_epoch_ms: u64,
+) -> Result<Answer, HandOverFailed> {
+    let handed_over = hand_over(ports, dead_letters, occasion, deadline_epoch_ms).await;
+    match handed_over {
+        Ok(places) => report.handed_over(places),
+        Err(_) => report.hand_over_failed(),
+    }
+    ports.metrics.emit(&report.to_line(config));
+    handed_over.map(|_| report.answer())
+}
+
+/// Returns once the queues have every dead letter.
+async fn hand_over<P, Q: SendDeadLetter, C: Clock, M>(
     ports: &Ports<P, Q, C, M>,
     dead_letters: &[DeadLetter],
+    occasion: Occasion,
     deadline_epoch_ms: u64,
-) -> Result<(), HandOverFailed>
-where
-    Q: SendDeadLetter,
-    C: Clock,
-{
+) -> Result<Places, HandOverFailed> {
+    let mut places = Places::default();
     for dead_letter in dead_letters {
-        let Some(queue) = &ports.queue else {
-            return Err(HandOverFailed::NoQueue { reason: dead_letter.reason.clone() });
+        let reason = dead_letter.reason;
+        let (queue, delay_seconds, place, name) =
+            match (occasion.destination(reason), &ports.quarantine) {
+                (Destination::Quarantine, Some(quarantine)) => {
+                    (Some(quarantine), 0, &mut places.quarantined, "quarantine")
+                }
+                (destination, _) => (
+                    ports.queue.as_ref(),
+                    destination.delay_seconds(),
+                    &mut places.dead_letters,
+                    "dead-letter queue",
+                ),
+            };
+        warn!(
+            reason = reason.code(),
+            detail = dead_letter.detail,
+            log_events = dead_letter.log_events,
+            attempts = dead_letter.attempts,
+            "log events go to the {name}"
+        );
+        let Some(queue) = queue else {
+            return Err(HandOverFailed::NoQueue { reason });
         };
-        let reason = || dead_letter.reason.clone();
         let ms_left = deadline_epoch_ms.saturating_sub(ports.clock.epoch_ms());
-        let sent = pin!(queue.send_dead_letter(dead_letter));
+        let sent = pin!(queue.send_dead_letter(dead_letter, delay_seconds));
         let deadline = pin!(ports.clock.sleep(Duration::from_millis(ms_left)));
         match select(sent, deadline).await {
-            Either::Left((Ok(()), _)) => {}
+            Either::Left((Ok(()), _)) => place.add(dead_letter),
             Either::Left((Err(source), _)) => {
-                return Err(HandOverFailed::QueueRefused { reason: reason(), source });
+                return Err(HandOverFailed::QueueRefused { reason, source });
             }
-            Either::Right(_) => return Err(HandOverFailed::OutOfTime { reason: reason() }),
+            Either::Right(_) => return Err(HandOverFailed::OutOfTime { reason }),
         }
     }
-    Ok(())
+    Ok(places)
 }

@@ -3,7 +3,7 @@
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use log_processor::{Config, HandOverFailed, Ports, Processor};
 use serde_json::value::RawValue;
-use sluice::aws::{Connection, DeadLetterQueue, KinesisStream};
+use sluice::aws::{Connection, KinesisStream, Queue};
 use sluice::config::EnvReader;
 use sluice::system::{Stdout, SystemClock};
 use tokio::sync::Mutex;
@@ -18,10 +18,11 @@ async fn main() -> Result<(), Error> {
         tracing::error!(problems = ?error.0, "the function cannot start");
     })?;
 
-    let queue = config.dead_letter_queue_url.clone();
+    let queue = |url: &Option<String>| url.clone().map(|url| Queue::new(connection.sqs(), url));
     let ports = Ports {
         stream: KinesisStream::new(connection.kinesis(), config.stream_name.clone()),
-        queue: queue.map(|url| DeadLetterQueue::new(connection.sqs(), url)),
+        queue: queue(&config.dead_letter_queue_url),
+        quarantine: queue(&config.quarantine_queue_url),
         clock: SystemClock::start(),
         metrics: Stdout,
     };

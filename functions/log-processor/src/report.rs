@@ -1,6 +1,6 @@
 //! What an invocation reports: one EMF line.
 
-use sluice::delivery::DeadLetter;
+use sluice::delivery::{Answer, DeadLetter};
 use sluice::logs::{Batch, Payload};
 use sluice::records::{Packing, PutReport, Record};
 use sluice::telemetry::{EmfLine, Unit};
@@ -10,6 +10,30 @@ use crate::config::Config;
 /// Lag values a line: enough for percentiles over many invocations, few enough that the line stays
 /// small beside the payload.
 const LAG_VALUES_MAX: usize = 10;
+
+/// What one queue was given.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Place {
+    messages: u64,
+    log_events: u64,
+}
+
+impl Place {
+    /// It has this one, too.
+    pub fn add(&mut self, dead_letter: &DeadLetter) {
+        self.messages += 1;
+        self.log_events += dead_letter.log_events.unwrap_or(0) as u64;
+    }
+}
+
+/// What the two queues were given.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Places {
+    /// The dead-letter queue.
+    pub dead_letters: Place,
+    /// The quarantine.
+    pub quarantined: Place,
+}
 
 /// The counts of one invocation.
 #[derive(Debug, Default)]
@@ -23,7 +47,7 @@ pub(crate) struct Report {
     events_in: u64,
     events_delivered: u64,
     events_filtered: u64,
-    events_dead_lettered: u64,
+    places: Places,
     bytes_in: u64,
     wanted_bytes: u64,
     wanted_records: u64,
@@ -84,16 +108,28 @@ impl Report {
         self.lag_out_ms = lags_ms(timestamps, now_ms);
     }
 
-    /// What the dead-letter queue took.
-    pub fn handed_over(&mut self, dead_letters: &[DeadLetter]) {
-        self.events_dead_lettered =
-            dead_letters.iter().filter_map(|dead_letter| dead_letter.log_events).sum::<usize>()
-                as u64;
+    /// What the queues took.
+    pub fn handed_over(&mut self, places: Places) {
+        self.places = places;
     }
 
     /// The invocation fails.
     pub fn hand_over_failed(&mut self) {
         self.hand_overs_failed += 1;
+    }
+
+    /// What became of the event.
+    pub fn answer(&self) -> Answer {
+        let Places { dead_letters, quarantined } = self.places;
+        Answer {
+            events_in: self.events_in,
+            events_delivered: self.events_delivered,
+            events_filtered: self.events_filtered,
+            events_dead_lettered: dead_letters.log_events,
+            events_quarantined: quarantined.log_events,
+            dead_letters: dead_letters.messages,
+            quarantined: quarantined.messages,
+        }
     }
 
     /// The EMF line. Metrics whose absence says the same as zero are left out when they are zero.
@@ -105,7 +141,8 @@ impl Report {
         line.metric("EventsIn", Unit::Count, self.events_in)
             .metric("EventsDelivered", Unit::Count, self.events_delivered)
             .metric("EventsFiltered", Unit::Count, self.events_filtered)
-            .metric("EventsDeadLettered", Unit::Count, self.events_dead_lettered)
+            .metric("EventsDeadLettered", Unit::Count, self.places.dead_letters.log_events)
+            .metric("EventsQuarantined", Unit::Count, self.places.quarantined.log_events)
             .metric("PayloadsUndecodable", Unit::Count, self.undecodable)
             .metric("ControlMessages", Unit::Count, self.control_messages)
             .metric("HandOversFailed", Unit::Count, self.hand_overs_failed)

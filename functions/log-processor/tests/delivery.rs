@@ -9,6 +9,7 @@ use std::rc::Rc;
 use log_processor::HandOverFailed;
 use log_processor::config::TransformName;
 use serde_json::{Value, json};
+use sluice::delivery::{Answer, Reason, Replay, replayed_event};
 use sluice::limits::RECORD_BYTES_MAX;
 use sluice::logs::{LogEvent, Payload, Transform, Verdict};
 use sluice::ports::{Clock, PutError};
@@ -163,7 +164,7 @@ async fn unknown_fields_are_accepted_and_survive_the_dead_letter_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_decoded_is_dead_lettered_raw_with_its_reason() {
+async fn what_cannot_be_decoded_is_quarantined_raw_with_its_reason() {
     let good = logs::payload(&["x"], BEGIN_EPOCH_MS).to_string();
     let gzip = logs::gzip(good.as_bytes());
     let mut corrupt = gzip.clone();
@@ -201,10 +202,11 @@ async fn what_cannot_be_decoded_is_dead_lettered_raw_with_its_reason() {
     for (reason, event) in cases {
         let world = World::new(1);
         world.processor(config()).handle(&event).await.expect("the invocation succeeds");
-        let dead_letters = world.queue.messages();
-        assert_eq!(dead_letters.len(), 1, "{reason}");
-        assert_eq!(dead_letters[0].reason, reason);
-        assert_eq!(dead_letters[0].body, event, "{reason}");
+        let quarantined = world.quarantine.messages();
+        assert_eq!(quarantined.len(), 1, "{reason}");
+        assert_eq!(quarantined[0].reason.code(), reason);
+        assert_eq!(quarantined[0].body, event, "{reason}");
+        assert!(world.queue.messages().is_empty(), "{reason}");
         assert_eq!(world.metrics.sum("PayloadsUndecodable"), 1);
         assert_eq!(world.stream.calls(), 0);
     }
@@ -238,7 +240,7 @@ async fn the_largest_payload_below_the_bound_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_too_large_for_a_record_is_dead_lettered_alone() {
+async fn an_event_too_large_for_a_record_is_quarantined_alone() {
     for record_format in FORMATS {
         let world = World::new(4);
         let config = log_processor::Config { record_format, ..config() };
@@ -248,13 +250,13 @@ async fn an_event_too_large_for_a_record_is_dead_lettered_alone() {
         let mut all = small.clone();
         all.insert(20, huge.clone());
         world.processor(config).send(&all).await.expect("handed over");
-        let dead_letters = world.queue.messages();
-        assert_eq!(dead_letters.len(), 1);
-        assert_eq!(dead_letters[0].reason, "event-too-large");
-        assert_eq!(dead_letters[0].log_events, Some(1));
+        let quarantined = world.quarantine.messages();
+        assert_eq!(quarantined.len(), 1);
+        assert_eq!(quarantined[0].reason, Reason::EventTooLarge);
+        assert_eq!(quarantined[0].log_events, Some(1));
         world.assert_delivered_once(&small);
         assert_eq!(world.metrics.sum("EventsDelivered"), 40);
-        assert_eq!(world.metrics.sum("EventsDeadLettered"), 1);
+        assert_eq!(world.metrics.sum("EventsQuarantined"), 1);
     }
 }
 
@@ -332,7 +334,7 @@ async fn minutes_of_throttling_end_in_the_dead_letter_queue_and_a_replay_deliver
     processor.send(&messages).await.expect("handed over");
     assert!(world.delivered().is_empty());
     let dead_letters = world.queue.drain();
-    assert!(dead_letters.iter().all(|dead_letter| dead_letter.reason == "refused-too-often"));
+    assert!(dead_letters.iter().all(|dead_letter| dead_letter.reason == Reason::RefusedTooOften));
     assert_eq!(world.metrics.sum("EventsDeadLettered"), 500);
     assert_eq!(world.metrics.sum("PutTries"), 10);
 
@@ -373,7 +375,7 @@ async fn an_error_that_cannot_pass_hands_over_at_once() {
         let took_ms = world.clock.epoch_ms() - BEGIN_EPOCH_MS;
         assert!(took_ms < 2_000, "{code}: {took_ms} ms");
         let dead_letters = world.queue.drain();
-        assert!(dead_letters.iter().all(|letter| letter.reason == "stream-unavailable"));
+        assert!(dead_letters.iter().all(|letter| letter.reason == Reason::StreamUnavailable));
         assert!(dead_letters.iter().all(|letter| letter.detail.starts_with(code)));
 
         world.stream.set_faults(|_| Fault::None);
@@ -403,7 +405,7 @@ async fn what_the_deadline_leaves_is_handed_over_before_it() {
         let took_ms = world.clock.epoch_ms() - BEGIN_EPOCH_MS;
         assert!(took_ms < TIMEOUT_MS - 5_000, "{took_ms} ms leave no room");
         let dead_letters = world.queue.messages();
-        assert!(dead_letters.iter().all(|letter| letter.reason == "deadline"));
+        assert!(dead_letters.iter().all(|letter| letter.reason == Reason::Deadline));
         let mut everywhere = world.delivered();
         for message in dead_letters.iter().flat_map(|letter| messages_of(&letter.body)) {
             *everywhere.entry(message.into_bytes()).or_default() += 1;
@@ -447,7 +449,11 @@ async fn a_large_remainder_becomes_several_messages_that_fit() {
 async fn without_a_queue_the_invocation_fails() {
     let world = World::new(1);
     world.stream.set_faults(|_| permanent("ResourceNotFoundException"));
-    let without = log_processor::Config { dead_letter_queue_url: None, ..config() };
+    let without = log_processor::Config {
+        dead_letter_queue_url: None,
+        quarantine_queue_url: None,
+        ..config()
+    };
     let mut processor = world.processor(without);
     let failed = processor.send(&["one"]).await.expect_err("the invocation fails");
     assert!(matches!(failed, HandOverFailed::NoQueue { .. }));
@@ -509,10 +515,10 @@ async fn a_transform_keeps_drops_and_fails_events_one_by_one() {
     processor.inner = processor.inner.with_transform(Box::new(ByLength));
     processor.send(&["a", "bb", "ccc"]).await.expect("handed over");
     world.assert_delivered_once(&["a"]);
-    let dead_letters = world.queue.messages();
-    assert_eq!(dead_letters.len(), 1);
-    assert_eq!(dead_letters[0].reason, "transform-failed");
-    assert_eq!(messages_of(&dead_letters[0].body), ["ccc"]);
+    let quarantined = world.quarantine.messages();
+    assert_eq!(quarantined.len(), 1);
+    assert_eq!(quarantined[0].reason, Reason::TransformFailed);
+    assert_eq!(messages_of(&quarantined[0].body), ["ccc"]);
     assert_eq!(world.metrics.sum("EventsFiltered"), 1);
     assert_eq!(world.metrics.sum("EventsIn"), 3);
 }
@@ -542,6 +548,61 @@ async fn pacing_lives_across_invocations() {
     // The burst may be refused once or twice; a rate above the share would be refused all along.
     let throttled = world.stream.throttled() as usize;
     assert!(throttled * 10 < world.stream.records().len(), "{throttled} throttled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_says_what_became_of_the_event() {
+    let world = World::new(4);
+    let mut processor = world.processor(config());
+    let huge = "x".repeat(RECORD_BYTES_MAX + 1);
+    let answer = processor.send(&["one", "two", &huge]).await.expect("handed over");
+    let expected = Answer {
+        events_in: 3,
+        events_delivered: 2,
+        events_quarantined: 1,
+        quarantined: 1,
+        ..Answer::default()
+    };
+    assert_eq!(answer, expected);
+    world.stream.set_faults(|_| permanent("ResourceNotFoundException"));
+    let answer = processor.send(&["one", "two"]).await.expect("handed over");
+    let expected =
+        Answer { events_in: 2, events_dead_lettered: 2, dead_letters: 1, ..Answer::default() };
+    assert_eq!(answer, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_quarantine_what_can_never_succeed_is_dead_lettered() {
+    let world = World::new(1);
+    let without = log_processor::Config { quarantine_queue_url: None, ..config() };
+    let answer = world.processor(without).handle("{}").await.expect("handed over");
+    assert_eq!(answer.dead_letters, 1);
+    assert_eq!(world.queue.messages()[0].reason, Reason::NotAnAwslogsEvent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_replay_could_not_deliver_waits_and_says_how_often_it_was_tried() {
+    let world = World::new(1);
+    world.stream.set_faults(|_| permanent("ResourceNotFoundException"));
+    let event = logs::event(&logs::payload(&["one"], BEGIN_EPOCH_MS));
+    let first_ms = BEGIN_EPOCH_MS - 86_400_000;
+    let mut processor = world.processor(config());
+    for (attempt, is_last) in [(1, false), (4, false), (5, true)] {
+        let replay = Replay { attempt, is_last, dead_lettered_ms: first_ms };
+        let replayed = replayed_event(&event, replay).expect("an event");
+        let answer = processor.handle(&replayed).await.expect("handed over");
+        let now_ms = world.clock.epoch_ms();
+        let place = if is_last { &world.quarantine } else { &world.queue };
+        assert_eq!((answer.quarantined, answer.dead_letters), (is_last.into(), (!is_last).into()));
+        let hidden = place.hidden_for_ms(now_ms);
+        let letter = place.drain().pop().expect("a dead letter");
+        assert_eq!(letter.reason, Reason::StreamUnavailable);
+        assert_eq!((letter.attempts, letter.dead_lettered_ms), (attempt, first_ms));
+        assert_eq!(messages_of(&letter.body), ["one"]);
+        // A person looks at the quarantine; the queue would only be asked again.
+        assert_eq!(hidden > 890_000, !is_last, "{hidden} ms");
+        assert_eq!(hidden == 0, is_last, "{hidden} ms");
+    }
 }
 
 /// Sample events lie beside the project; without them there is nothing to try.

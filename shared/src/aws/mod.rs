@@ -10,7 +10,7 @@ pub use connection::Connection;
 #[cfg(feature = "control-plane")]
 pub use control_plane::ControlPlane;
 pub use kinesis::KinesisStream;
-pub use sqs::DeadLetterQueue;
+pub use sqs::Queue;
 
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;

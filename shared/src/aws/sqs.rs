@@ -1,20 +1,24 @@
-//! The dead-letter queue through the SDK.
+//! Queues through the SDK.
+
+use std::collections::HashMap;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::MessageAttributeValue;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::describe;
 use crate::delivery::DeadLetter;
-use crate::ports::{SendDeadLetter, SendError};
+use crate::ports::{QueueError, SendDeadLetter};
 
 /// An SQS queue, by URL.
 #[derive(Debug, Clone)]
-pub struct DeadLetterQueue {
+pub struct Queue {
     client: Client,
     queue_url: String,
 }
 
-impl DeadLetterQueue {
+impl Queue {
     /// The queue at `queue_url`.
     #[must_use]
     pub fn new(client: Client, queue_url: String) -> Self {
@@ -22,35 +26,41 @@ impl DeadLetterQueue {
     }
 }
 
-impl SendDeadLetter for DeadLetterQueue {
-    async fn send_dead_letter(&self, dead_letter: &DeadLetter) -> Result<(), SendError> {
-        let mut request = self
-            .client
+fn failed<E, R>(error: &SdkError<E, R>) -> QueueError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    let (code, detail) = describe(error);
+    QueueError { code, detail }
+}
+
+impl SendDeadLetter for Queue {
+    async fn send_dead_letter(
+        &self,
+        dead_letter: &DeadLetter,
+        delay_seconds: u32,
+    ) -> Result<(), QueueError> {
+        let attributes = dead_letter
+            .attributes()
+            .into_iter()
+            .map(|(name, data_type, value)| Ok((name.to_owned(), attribute(data_type, value)?)))
+            .collect::<Result<HashMap<_, _>, QueueError>>()?;
+        self.client
             .send_message()
             .queue_url(&self.queue_url)
             .message_body(&dead_letter.body)
-            .message_attributes("Reason", attribute("String", &dead_letter.reason)?);
-        // SQS refuses an attribute without a value.
-        if !dead_letter.detail.is_empty() {
-            request = request
-                .message_attributes("ReasonDetail", attribute("String", &dead_letter.detail)?);
-        }
-        if let Some(log_events) = dead_letter.log_events {
-            let log_events = log_events.to_string();
-            request = request.message_attributes("LogEvents", attribute("Number", &log_events)?);
-        }
-        request.send().await.map_err(|error| {
-            let (code, detail) = describe(&error);
-            SendError { code, detail }
-        })?;
+            .delay_seconds(i32::try_from(delay_seconds).unwrap_or(i32::MAX))
+            .set_message_attributes(Some(attributes))
+            .send()
+            .await
+            .map_err(|error| failed(&error))?;
         Ok(())
     }
 }
 
-fn attribute(data_type: &str, value: &str) -> Result<MessageAttributeValue, SendError> {
-    MessageAttributeValue::builder()
-        .data_type(data_type)
-        .string_value(value)
-        .build()
-        .map_err(|error| SendError { code: "RequestNotSent".to_owned(), detail: error.to_string() })
+fn attribute(data_type: &str, value: String) -> Result<MessageAttributeValue, QueueError> {
+    MessageAttributeValue::builder().data_type(data_type).string_value(value).build().map_err(
+        |error| QueueError { code: "RequestNotSent".to_owned(), detail: error.to_string() },
+    )
 }

@@ -7,8 +7,10 @@ use base64_simd::{Out, STANDARD};
 use flate2::read::MultiGzDecoder;
 use libdeflater::{Crc, Decompressor};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::json::{JsonStr, ScanError, ScanErrorKind, Scanner};
+use crate::delivery::{Reason, Replay};
 use crate::limits::PAYLOAD_INFLATED_BYTES_MAX;
 
 /// Buffers larger than this are given back after the payload that needed them.
@@ -55,19 +57,19 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    /// A short code for the dead letter's `Reason` and for metrics.
+    /// The dead letter's `Reason`.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::NotAnEvent => "not-an-awslogs-event",
-            Self::NotBase64 => "not-base64",
-            Self::NotGzip => "not-gzip",
-            Self::TruncatedGzip => "truncated-gzip",
-            Self::CorruptGzip => "corrupt-gzip",
-            Self::TooLarge => "inflates-too-large",
-            Self::NotJson(_) => "not-json",
-            Self::OtherShape { .. } => "other-shape",
-            Self::UnknownMessageType => "unknown-message-type",
+            Self::NotAnEvent => Reason::NotAnAwslogsEvent,
+            Self::NotBase64 => Reason::NotBase64,
+            Self::NotGzip => Reason::NotGzip,
+            Self::TruncatedGzip => Reason::TruncatedGzip,
+            Self::CorruptGzip => Reason::CorruptGzip,
+            Self::TooLarge => Reason::InflatesTooLarge,
+            Self::NotJson(_) => Reason::NotJson,
+            Self::OtherShape { .. } => Reason::OtherShape,
+            Self::UnknownMessageType => Reason::UnknownMessageType,
         }
     }
 }
@@ -139,10 +141,14 @@ impl Decoder {
 
     /// Decodes one event, given as the JSON text that Lambda hands over.
     pub fn decode(&mut self, event: &[u8]) -> Result<Payload<'_>, DecodeError> {
+        self.decode_data(&SubscriptionEvent::parse(event)?.data)
+    }
+
+    /// Decodes what lies at `awslogs.data`.
+    pub fn decode_data(&mut self, data: &str) -> Result<Payload<'_>, DecodeError> {
         if self.inflated.len() > KEPT_BUFFER_BYTES_MAX {
             self.inflated = Vec::new();
         }
-        let data = awslogs_data(event)?;
         if self.compressed.len() < data.len() {
             self.compressed.resize(data.len(), 0);
         }
@@ -156,20 +162,36 @@ impl Decoder {
     }
 }
 
-fn awslogs_data(event: &[u8]) -> Result<Cow<'_, str>, DecodeError> {
-    #[derive(Deserialize)]
-    struct Event<'a> {
-        #[serde(borrow)]
-        awslogs: AwsLogs<'a>,
+/// An event as Lambda hands it over, not yet decoded.
+#[derive(Debug)]
+pub struct SubscriptionEvent<'a> {
+    /// `awslogs.data`: base64 of gzip of JSON.
+    pub data: Cow<'a, str>,
+    /// What the replayer says, if the event came from it.
+    pub replay: Option<Replay>,
+}
+
+impl<'a> SubscriptionEvent<'a> {
+    /// Parses the JSON text that Lambda hands over.
+    pub fn parse(event: &'a [u8]) -> Result<Self, DecodeError> {
+        #[derive(Deserialize)]
+        struct Event<'a> {
+            #[serde(borrow)]
+            awslogs: AwsLogs<'a>,
+            #[serde(borrow, rename = "sluiceReplay")]
+            replay: Option<&'a RawValue>,
+        }
+        #[derive(Deserialize)]
+        struct AwsLogs<'a> {
+            #[serde(borrow)]
+            data: Cow<'a, str>,
+        }
+        let event: Event<'a> =
+            serde_json::from_slice(event).map_err(|_| DecodeError::NotAnEvent)?;
+        // A mark of another make is no reason to refuse the logs.
+        let replay = event.replay.and_then(|mark| serde_json::from_str(mark.get()).ok());
+        Ok(Self { data: event.awslogs.data, replay })
     }
-    #[derive(Deserialize)]
-    struct AwsLogs<'a> {
-        #[serde(borrow)]
-        data: Cow<'a, str>,
-    }
-    serde_json::from_slice::<Event<'_>>(event)
-        .map(|event| event.awslogs.data)
-        .map_err(|_| DecodeError::NotAnEvent)
 }
 
 /// Inflates into `inflated` and returns the length.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use fastrand::Rng;
 use proptest::prelude::*;
 use serde_json::Value;
-use sluice::delivery::DeadLetter;
+use sluice::delivery::{DeadLetter, Occasion, Reason};
 use sluice::limits::{RECORD_BYTES_MAX, SQS_MESSAGE_BYTES_MAX};
 use sluice::logs::{Batch, Decoder, Envelope, Passthrough};
 use sluice::ports::{Clock, PutError};
@@ -87,7 +87,8 @@ proptest! {
             (0..messages.len()).filter(|place| picked >> (place % 64) & 1 == 1).collect();
         let mut decoder = Decoder::new();
         let payload = decoder.decode(event.as_bytes()).expect("a payload");
-        let dead_letters = DeadLetter::remainder(&payload, &events, "reason", "detail");
+        let occasion = Occasion { now_ms: 0, replay: None };
+        let dead_letters = DeadLetter::remainder(&payload, &events, Reason::Deadline, "detail", occasion);
         let mut again = Vec::new();
         for dead_letter in &dead_letters {
             prop_assert!(dead_letter.body.len() < SQS_MESSAGE_BYTES_MAX);

@@ -52,6 +52,7 @@ fn processor(cloud: &'static Rc<Cloud>, queue: &'static Queue) -> SimulatedProce
     let config = Config {
         stream_name: STREAM.to_owned(),
         dead_letter_queue_url: Some("https://queue.example".to_owned()),
+        quarantine_queue_url: None,
         transform: TransformName::Passthrough,
         record_format: RecordFormat::Kpl,
         record_bytes_target: 2_000,
@@ -64,6 +65,7 @@ fn processor(cloud: &'static Rc<Cloud>, queue: &'static Queue) -> SimulatedProce
     let ports = Ports {
         stream: &cloud.stream,
         queue: Some(queue),
+        quarantine: None,
         clock: cloud.clock(),
         metrics: CloudMetrics::new(Rc::clone(cloud)),
     };
@@ -81,7 +83,7 @@ fn start_processor(cloud: &'static Rc<Cloud>, queue: &'static Queue) -> Rc<Async
             let deadline_ms = cloud.clock().epoch_ms() + TIMEOUT_MS;
             let handled = environment.handle(&event, deadline_ms).await;
             idle.borrow_mut().push(environment);
-            handled.map_err(|error| error.to_string())
+            handled.map(drop).map_err(|error| error.to_string())
         }
         .boxed_local()
     };

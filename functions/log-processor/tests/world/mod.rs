@@ -6,6 +6,7 @@ use fastrand::Rng;
 use log_processor::config::TransformName;
 use log_processor::{Config, HandOverFailed, Ports, Processor};
 use serde_json::Value;
+use sluice::delivery::Answer;
 use sluice::ports::Clock;
 use sluice::records::{PartitionBy, RecordFormat};
 use sluice_cloud::clock::BEGIN_EPOCH_MS;
@@ -19,6 +20,7 @@ pub struct World {
     pub clock: VirtualClock,
     pub stream: Stream,
     pub queue: Queue,
+    pub quarantine: Queue,
     pub metrics: MetricLines,
 }
 
@@ -29,14 +31,19 @@ impl World {
             clock,
             stream: Stream::new(clock, shards),
             queue: Queue::new(clock),
+            quarantine: Queue::new(clock),
             metrics: MetricLines::default(),
         }
     }
 
     pub fn processor(&self, config: Config) -> SimulatedProcessor<'_> {
-        let queue = config.dead_letter_queue_url.is_some().then_some(&self.queue);
-        let ports =
-            Ports { stream: &self.stream, queue, clock: self.clock, metrics: &self.metrics };
+        let ports = Ports {
+            stream: &self.stream,
+            queue: config.dead_letter_queue_url.is_some().then_some(&self.queue),
+            quarantine: config.quarantine_queue_url.is_some().then_some(&self.quarantine),
+            clock: self.clock,
+            metrics: &self.metrics,
+        };
         SimulatedProcessor { world: self, inner: Processor::new(config, ports, Rng::with_seed(1)) }
     }
 
@@ -71,12 +78,12 @@ pub struct SimulatedProcessor<'a> {
 }
 
 impl SimulatedProcessor<'_> {
-    pub async fn handle(&mut self, event: &str) -> Result<(), HandOverFailed> {
+    pub async fn handle(&mut self, event: &str) -> Result<Answer, HandOverFailed> {
         let deadline = self.world.clock.epoch_ms() + TIMEOUT_MS;
         self.inner.handle(event, deadline).await
     }
 
-    pub async fn send<T: AsRef<str>>(&mut self, messages: &[T]) -> Result<(), HandOverFailed> {
+    pub async fn send<T: AsRef<str>>(&mut self, messages: &[T]) -> Result<Answer, HandOverFailed> {
         let payload = logs::payload(messages, BEGIN_EPOCH_MS - 5_000);
         self.handle(&logs::event(&payload)).await
     }
@@ -87,6 +94,7 @@ pub fn config() -> Config {
     Config {
         stream_name: "logs".to_owned(),
         dead_letter_queue_url: Some("https://queue.example".to_owned()),
+        quarantine_queue_url: Some("https://quarantine.example".to_owned()),
         transform: TransformName::Passthrough,
         record_format: RecordFormat::Kpl,
         record_bytes_target: 24_900,

@@ -1,0 +1,273 @@
+//! Dead letters: what could not be delivered, in the shape it came in, with the reason.
+
+use base64_simd::STANDARD;
+use libdeflater::{CompressionLvl, Compressor};
+
+use super::{Reason, Replay};
+use crate::limits::SQS_MESSAGE_BYTES_MAX;
+use crate::logs::Payload;
+use crate::ports::Message;
+
+/// Kept free in a message for its attributes: names, types and values.
+const ATTRIBUTE_BYTES_MAX: usize = 2_048;
+
+/// Characters of [`DeadLetter::detail`] at the most.
+const DETAIL_CHARS_MAX: usize = 256;
+
+/// How long a remainder of a replay stays hidden in the queue, so that the run that brought it there
+/// does not spend the event's attempts at once. SQS's longest delay. (SQS API, SendMessage; Nov 2026)
+pub const HANDED_BACK_DELAY_SECONDS: u32 = 900;
+
+/// One message for the dead-letter queue or the quarantine. Invoking the processor with `body` tries
+/// it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// An event as the processor takes it.
+    pub body: String,
+    /// The message attribute `Reason`.
+    pub reason: Reason,
+    /// For people; the message attribute `ReasonDetail`. It never quotes a log message.
+    pub detail: String,
+    /// Log events in it, if that can be told; the message attribute `LogEvents`.
+    pub log_events: Option<usize>,
+    /// Replays that it has been through; the message attribute `Attempts`.
+    pub attempts: u32,
+    /// When it was first dead-lettered, in milliseconds since 1970; the message attribute
+    /// `DeadLetteredAt`.
+    pub dead_lettered_ms: u64,
+}
+
+/// Where a dead letter goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// It will be tried again, hidden for so many seconds first.
+    DeadLetterQueue {
+        /// `DelaySeconds`.
+        delay_seconds: u32,
+    },
+    /// A person must look at it.
+    Quarantine,
+}
+
+impl Destination {
+    /// `DelaySeconds`.
+    #[must_use]
+    pub fn delay_seconds(self) -> u32 {
+        match self {
+            Self::DeadLetterQueue { delay_seconds } => delay_seconds,
+            Self::Quarantine => 0,
+        }
+    }
+}
+
+/// What all dead letters of one invocation share.
+#[derive(Debug, Clone, Copy)]
+pub struct Occasion {
+    /// When the invocation began, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// The replay that it is, if it is one.
+    pub replay: Option<Replay>,
+}
+
+impl Occasion {
+    fn attempts(&self) -> u32 {
+        self.replay.map_or(0, |replay| replay.attempt)
+    }
+
+    fn dead_lettered_ms(&self) -> u64 {
+        self.replay.map_or(self.now_ms, |replay| replay.dead_lettered_ms)
+    }
+
+    /// Where a dead letter of this invocation goes.
+    #[must_use]
+    pub fn destination(&self, reason: Reason) -> Destination {
+        match self.replay {
+            _ if reason.is_permanent() => Destination::Quarantine,
+            Some(replay) if replay.is_last => Destination::Quarantine,
+            Some(_) => Destination::DeadLetterQueue { delay_seconds: HANDED_BACK_DELAY_SECONDS },
+            None => Destination::DeadLetterQueue { delay_seconds: 0 },
+        }
+    }
+}
+
+impl DeadLetter {
+    /// A raw event that cannot be decoded.
+    #[must_use]
+    pub fn undecodable(event: &str, reason: Reason, detail: &str, occasion: Occasion) -> Self {
+        Self {
+            body: event.to_owned(),
+            reason,
+            detail: shorten(detail),
+            log_events: None,
+            attempts: occasion.attempts(),
+            dead_lettered_ms: occasion.dead_lettered_ms(),
+        }
+    }
+
+    /// The given events of `payload`, as one or more events of the incoming shape, each of which
+    /// fits a message. Fields that nobody here knows are in them, too.
+    #[must_use]
+    pub fn remainder(
+        payload: &Payload<'_>,
+        events: &[usize],
+        reason: Reason,
+        detail: &str,
+        occasion: Occasion,
+    ) -> Vec<Self> {
+        let body = encode(payload, events);
+        if body.len() + ATTRIBUTE_BYTES_MAX > SQS_MESSAGE_BYTES_MAX && events.len() > 1 {
+            let (first, second) = events.split_at(events.len() / 2);
+            let mut dead_letters = Self::remainder(payload, first, reason, detail, occasion);
+            dead_letters.append(&mut Self::remainder(payload, second, reason, detail, occasion));
+            return dead_letters;
+        }
+        vec![Self {
+            body,
+            reason,
+            detail: shorten(detail),
+            log_events: Some(events.len()),
+            attempts: occasion.attempts(),
+            dead_lettered_ms: occasion.dead_lettered_ms(),
+        }]
+    }
+
+    /// A dead letter as a queue gave it back: the processor's, or the raw event that Lambda itself
+    /// sends, which has `ErrorMessage` in place of a reason. Nothing in it is trusted: attributes
+    /// that are missing or make no sense are as if it were the event's first day.
+    #[must_use]
+    pub fn received(message: &Message) -> Self {
+        let text = |name| message.attributes.get(name).map(String::as_str);
+        let reason: Option<Reason> = text("Reason").and_then(|code| code.parse().ok());
+        let detail = match reason {
+            Some(_) => text("ReasonDetail"),
+            None => text("ErrorMessage").or(text("Reason")),
+        };
+        let number = |name| text(name).and_then(|number| number.parse::<u64>().ok());
+        Self {
+            body: message.body.clone(),
+            reason: reason.unwrap_or(Reason::ProcessorFailed),
+            detail: shorten(detail.unwrap_or_default()),
+            log_events: number("LogEvents").and_then(|number| number.try_into().ok()),
+            attempts: number("Attempts").and_then(|number| number.try_into().ok()).unwrap_or(0),
+            dead_lettered_ms: number("DeadLetteredAt").unwrap_or(message.sent_ms),
+        }
+    }
+
+    /// Its message attributes: name, data type, value.
+    #[must_use]
+    pub fn attributes(&self) -> Vec<(&'static str, &'static str, String)> {
+        let mut attributes = vec![
+            ("Reason", "String", self.reason.to_string()),
+            ("Attempts", "Number", self.attempts.to_string()),
+            ("DeadLetteredAt", "Number", self.dead_lettered_ms.to_string()),
+        ];
+        // SQS refuses an attribute without a value.
+        if !self.detail.is_empty() {
+            attributes.push(("ReasonDetail", "String", self.detail.clone()));
+        }
+        if let Some(log_events) = self.log_events {
+            attributes.push(("LogEvents", "Number", log_events.to_string()));
+        }
+        attributes
+    }
+}
+
+fn shorten(detail: &str) -> String {
+    detail.chars().take(DETAIL_CHARS_MAX).collect()
+}
+
+/// `{"awslogs":{"data":…}}` with just the given events of `payload`.
+fn encode(payload: &Payload<'_>, events: &[usize]) -> String {
+    let mut json = String::with_capacity(payload.bytes);
+    json.push('{');
+    for (key, value) in &payload.other_fields {
+        json.extend([key.raw(), ":", value, ","]);
+    }
+    json.push_str("\"logEvents\":[");
+    for (place, &event) in events.iter().enumerate() {
+        json.push_str(if place > 0 { "," } else { "" });
+        json.push_str(payload.log_events[event].json);
+    }
+    json.push_str("]}");
+    let mut compressor = Compressor::new(CompressionLvl::default());
+    let mut gzip = vec![0; compressor.gzip_compress_bound(json.len())];
+    // The bound is large enough by its contract.
+    let bytes = compressor.gzip_compress(json.as_bytes(), &mut gzip).unwrap_or_default();
+    format!("{{\"awslogs\":{{\"data\":\"{}\"}}}}", STANDARD.encode_to_string(&gzip[..bytes]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(attributes: &[(&str, &str)]) -> Message {
+        let attributes = attributes.iter().map(|&(name, value)| (name.into(), value.into()));
+        Message {
+            id: "1".to_owned(),
+            receipt_handle: "1".to_owned(),
+            body: "{}".to_owned(),
+            attributes: attributes.collect(),
+            sent_ms: 7_000,
+            receive_count: 1,
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_comes_back_as_it_was_sent() {
+        let sent = DeadLetter {
+            body: "{}".to_owned(),
+            reason: Reason::Deadline,
+            detail: "ProvisionedThroughputExceededException".to_owned(),
+            log_events: Some(3),
+            attempts: 2,
+            dead_lettered_ms: 5_000,
+        };
+        let attributes = sent.attributes();
+        let attributes: Vec<_> =
+            attributes.iter().map(|(name, _, value)| (*name, value.as_str())).collect();
+        assert_eq!(DeadLetter::received(&message(&attributes)), sent);
+    }
+
+    #[test]
+    fn lambdas_own_dead_letter_says_what_lambda_knows() {
+        let raw = message(&[
+            ("RequestID", "1"),
+            ("ErrorCode", "200"),
+            ("ErrorMessage", "Task timed out after 60.00 seconds"),
+        ]);
+        let letter = DeadLetter::received(&raw);
+        assert_eq!(letter.reason, Reason::ProcessorFailed);
+        assert_eq!(letter.detail, "Task timed out after 60.00 seconds");
+        assert_eq!((letter.attempts, letter.dead_lettered_ms), (0, 7_000));
+        assert_eq!(letter.log_events, None);
+    }
+
+    #[test]
+    fn attributes_that_make_no_sense_are_none() {
+        let odd = message(&[
+            ("Reason", "of another version"),
+            ("Attempts", "-1"),
+            ("LogEvents", "many"),
+            ("DeadLetteredAt", "99999999999999999999"),
+        ]);
+        let letter = DeadLetter::received(&odd);
+        assert_eq!((letter.reason, letter.attempts), (Reason::ProcessorFailed, 0));
+        assert_eq!(letter.detail, "of another version");
+        assert_eq!((letter.log_events, letter.dead_lettered_ms), (None, 7_000));
+    }
+
+    #[test]
+    fn what_may_pass_waits_and_what_cannot_is_for_a_person() {
+        let replay = |is_last| Some(Replay { attempt: 1, is_last, dead_lettered_ms: 0 });
+        for reason in Reason::ALL {
+            let destination = |replay| Occasion { now_ms: 0, replay }.destination(reason);
+            let waits = |delay_seconds| match reason.is_permanent() {
+                true => Destination::Quarantine,
+                false => Destination::DeadLetterQueue { delay_seconds },
+            };
+            assert_eq!(destination(None), waits(0), "{reason}");
+            assert_eq!(destination(replay(false)), waits(900), "{reason}");
+            assert_eq!(destination(replay(true)), Destination::Quarantine, "{reason}");
+        }
+    }
+}
