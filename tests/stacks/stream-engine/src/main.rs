@@ -4,7 +4,9 @@
 //! `stream-engine [PORT] [--arrivals FILE] [--until-stdin-closes]` (port 0 or none: a free one) prints one line, `listening on http://127.0.0.1:PORT`, when it is
 //! ready, and stops on Ctrl-C, on SIGTERM, or, with `--until-stdin-closes`, when whoever started it is gone.
 //! `--arrivals` writes each accepted record with its arrival in milliseconds: ferrokinesis 0.7.0 cuts the
-//! ApproximateArrivalTimestamp that it serves to whole seconds, too coarse for a lag.
+//! ApproximateArrivalTimestamp that it serves to whole seconds, too coarse for a lag. `/_faults` makes it fail on purpose.
+
+mod faults;
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -16,6 +18,8 @@ use ferrokinesis::store::StoreOptions;
 use ferrokinesis::{create_app_with_capture, serve_plain_http};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+
+use faults::Faults;
 
 /// Open shards over all streams: far above what a demo uses, far below what would hide a runaway.
 const SHARDS_MAX: u32 = 512;
@@ -55,7 +59,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         },
         arrivals,
     );
-    let app = app.layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
+    let app = Faults::default().before(app).layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
