@@ -1,12 +1,16 @@
 //! The SDK adapters against a socket: what is sent, and what is made of each answer.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluice::aws::{Connection, KinesisStream, Queue};
 use sluice::config::EnvReader;
 use sluice::delivery::{DeadLetter, Occasion, Reason};
-use sluice::ports::{PutError, PutRecords, SendDeadLetter};
+use sluice::ports::{
+    ChangeVisibility, CountMessages, DeleteMessage, Message, PutError, PutRecords, QueueCounts,
+    QueueError, ReceiveMessages, SendDeadLetter,
+};
 use sluice::records::Record;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,11 +20,19 @@ const OCCASION: Occasion = Occasion { now_ms: 1_795_219_200_000, replay: None };
 
 /// Answers one request with `answer`, byte for byte, and returns what was asked.
 async fn answer_once(answer: String) -> (String, JoinHandle<(String, Value)>) {
+    answer_once_after(Duration::ZERO, answer).await
+}
+
+async fn answer_once_after(
+    delay: Duration,
+    answer: String,
+) -> (String, JoinHandle<(String, Value)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     let served = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.expect("a connection");
         let (head, body) = read_request(&mut socket).await;
+        tokio::time::sleep(delay).await;
         socket.write_all(answer.as_bytes()).await.expect("the client listens");
         socket.shutdown().await.expect("the client listens");
         (head, serde_json::from_slice(&body).unwrap_or_default())
@@ -42,8 +54,7 @@ async fn read_request(socket: &mut TcpStream) -> (String, Vec<u8>) {
         let length: usize = head
             .lines()
             .find_map(|line| line.strip_prefix("content-length: "))
-            .and_then(|length| length.trim().parse().ok())
-            .expect("a content length");
+            .map_or(0, |length| length.trim().parse().expect("a content length"));
         if request.len() >= end + 4 + length {
             return (head, request[end + 4..].to_vec());
         }
@@ -202,4 +213,301 @@ async fn a_queue_that_is_gone_says_so() {
     let dead_letter = DeadLetter::undecodable("{}", Reason::NotBase64, "", OCCASION);
     let error = queue.send_dead_letter(&dead_letter, 0).await.expect_err("refused");
     assert!(error.code.contains("QueueDoesNotExist"), "{error:?}");
+}
+
+fn queue(url: &str) -> Queue {
+    let connection = connection(&[("AWS_ENDPOINT_URL_SQS", url)]);
+    Queue::new(connection.sqs(), format!("{url}/queue"))
+}
+
+const TWO_MESSAGES: &str = r#"{"Messages":[
+    {"MessageId":"m1","ReceiptHandle":"r1","Body":"{}",
+     "Attributes":{"SentTimestamp":"1795219200000","ApproximateReceiveCount":"3"},
+     "MessageAttributes":{
+        "Reason":{"DataType":"String","StringValue":"deadline"},
+        "Attempts":{"DataType":"Number","StringValue":"2"},
+        "Picture":{"DataType":"Binary","BinaryValue":"AAAA"}}},
+    {"MessageId":"m2","ReceiptHandle":"r2","Body":"x",
+     "Attributes":{"SentTimestamp":"1","ApproximateReceiveCount":"1"}}]}"#;
+
+async fn receive(url: &str) -> Result<Vec<Message>, QueueError> {
+    queue(url).receive_messages(10, Duration::from_secs(90), Duration::from_secs(20)).await
+}
+
+#[tokio::test]
+async fn messages_come_with_their_age_their_receipts_and_their_attributes() {
+    let (url, served) = answer_once(http("200 OK", TWO_MESSAGES)).await;
+    let messages = receive(&url).await.expect("two messages");
+    let texts = [("Reason", "deadline"), ("Attempts", "2")];
+    let texts = texts.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(
+        messages,
+        [
+            Message {
+                id: "m1".to_owned(),
+                receipt_handle: "r1".to_owned(),
+                body: "{}".to_owned(),
+                attributes: texts.into(),
+                sent_ms: 1_795_219_200_000,
+                receive_count: 3,
+            },
+            Message {
+                id: "m2".to_owned(),
+                receipt_handle: "r2".to_owned(),
+                body: "x".to_owned(),
+                attributes: BTreeMap::new(),
+                sent_ms: 1,
+                receive_count: 1,
+            },
+        ]
+    );
+    let (head, request) = served.await.expect("served");
+    assert!(head.contains("x-amz-target: amazonsqs.receivemessage"), "{head}");
+    assert_eq!(
+        request,
+        json!({
+            "QueueUrl": format!("{url}/queue"),
+            "MaxNumberOfMessages": 10,
+            "VisibilityTimeout": 90,
+            "WaitTimeSeconds": 20,
+            "MessageAttributeNames": ["All"],
+            "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
+        })
+    );
+}
+
+#[tokio::test]
+async fn an_empty_queue_gives_nothing() {
+    for answer in ["{}", r#"{"Messages":[]}"#] {
+        let (url, _served) = answer_once(http("200 OK", answer)).await;
+        assert_eq!(receive(&url).await, Ok(Vec::new()));
+    }
+}
+
+#[tokio::test]
+async fn a_message_without_its_age_is_not_taken_for_a_new_one() {
+    for (was, is) in [("1795219200000", "soon"), ("SentTimestamp", "Sent"), ("ReceiptHandle", "R")]
+    {
+        let (url, _served) = answer_once(http("200 OK", &TWO_MESSAGES.replace(was, is))).await;
+        let error = receive(&url).await.expect_err("half a message");
+        assert_eq!(error.code, "UnexpectedAnswer", "{is}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_polling_outlasts_the_clients_timeouts() {
+    let long = Duration::from_secs(20);
+    let (url, _served) = answer_once_after(long, http("200 OK", TWO_MESSAGES)).await;
+    assert_eq!(receive(&url).await.map(|messages| messages.len()), Ok(2));
+}
+
+#[tokio::test]
+async fn deleting_says_which_receipt_and_keeps_the_refusals_code() {
+    let (url, served) = answer_once(http("200 OK", "")).await;
+    assert_eq!(queue(&url).delete_message("r1").await, Ok(()));
+    let (head, request) = served.await.expect("served");
+    assert!(head.contains("x-amz-target: amazonsqs.deletemessage"), "{head}");
+    assert_eq!(request, json!({ "QueueUrl": format!("{url}/queue"), "ReceiptHandle": "r1" }));
+
+    let body = r#"{"__type":"com.amazonaws.sqs#ReceiptHandleIsInvalid","message":"not ours"}"#;
+    let (url, _served) = answer_once(http("400 Bad Request", body)).await;
+    let error = queue(&url).delete_message("r1").await.expect_err("refused");
+    assert_eq!((&*error.code, &*error.detail), ("ReceiptHandleIsInvalid", "not ours"));
+}
+
+#[tokio::test]
+async fn visibility_is_changed_in_whole_seconds() {
+    let (url, served) = answer_once(http("200 OK", "")).await;
+    let visibility = Duration::from_millis(90_999);
+    assert_eq!(queue(&url).change_visibility("r1", visibility).await, Ok(()));
+    let (head, request) = served.await.expect("served");
+    assert!(head.contains("x-amz-target: amazonsqs.changemessagevisibility"), "{head}");
+    assert_eq!(
+        request,
+        json!({
+            "QueueUrl": format!("{url}/queue"), "ReceiptHandle": "r1", "VisibilityTimeout": 90,
+        })
+    );
+
+    let body = r#"{"__type":"com.amazonaws.sqs#MessageNotInflight","message":"gone"}"#;
+    let (url, _served) = answer_once(http("400 Bad Request", body)).await;
+    let error = queue(&url).change_visibility("r1", visibility).await.expect_err("refused");
+    assert_eq!(error.code, "MessageNotInflight");
+}
+
+#[tokio::test]
+async fn messages_are_counted_wherever_they_are() {
+    let body = json!({"Attributes": {
+        "ApproximateNumberOfMessages": "5",
+        "ApproximateNumberOfMessagesNotVisible": "3",
+        "ApproximateNumberOfMessagesDelayed": "1",
+    }});
+    let (url, served) = answer_once(http("200 OK", &body.to_string())).await;
+    let counts = queue(&url).count_messages().await;
+    assert_eq!(counts, Ok(QueueCounts { visible: 5, in_flight: 3, delayed: 1 }));
+    let (head, request) = served.await.expect("served");
+    assert!(head.contains("x-amz-target: amazonsqs.getqueueattributes"), "{head}");
+    assert_eq!(
+        request["AttributeNames"],
+        json!([
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+            "ApproximateNumberOfMessagesDelayed",
+        ])
+    );
+
+    let (url, _served) = answer_once(http("200 OK", "{}")).await;
+    let error = queue(&url).count_messages().await.expect_err("no counts");
+    assert_eq!(error.code, "UnexpectedAnswer");
+}
+
+#[cfg(feature = "functions")]
+mod functions {
+    use sluice::aws::Functions;
+    use sluice::ports::{GetReservedConcurrency, InvokeError, InvokeFunction, InvokeLater};
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(90);
+
+    fn functions(url: &str) -> Functions {
+        Functions::new(connection(&[("AWS_ENDPOINT_URL_LAMBDA", url)]).lambda())
+    }
+
+    async fn invoke(url: &str) -> Result<String, InvokeError> {
+        functions(url).invoke("processor", r#"{"awslogs":{}}"#, TIMEOUT).await
+    }
+
+    #[tokio::test]
+    async fn an_invocation_carries_the_event_and_brings_the_answer() {
+        let (url, served) = answer_once(http("200 OK", r#"{"eventsIn":3}"#)).await;
+        assert_eq!(invoke(&url).await.as_deref(), Ok(r#"{"eventsIn":3}"#));
+        let (head, request) = served.await.expect("served");
+        assert!(head.starts_with("post /2015-03-31/functions/processor/invocations "), "{head}");
+        assert!(head.contains("x-amz-invocation-type: requestresponse"), "{head}");
+        assert_eq!(request, json!({"awslogs": {}}));
+    }
+
+    #[tokio::test]
+    async fn a_function_that_fails_says_how() {
+        for (payload, error_type, message) in [
+            (r#"{"errorType":"HandOverFailed","errorMessage":"why"}"#, "HandOverFailed", "why"),
+            (
+                r#"{"errorMessage":"Task timed out after 60.00 seconds"}"#,
+                "Unhandled",
+                "Task timed out after 60.00 seconds",
+            ),
+            (r#"{"errorType":7,"errorMessage":null,"trace":[]}"#, "Unhandled", ""),
+            (r#"["not","an","object"]"#, "Unhandled", ""),
+            ("not JSON", "Unhandled", ""),
+            ("", "Unhandled", ""),
+        ] {
+            let answer = http("200 OK\r\nx-amz-function-error: Unhandled", payload);
+            let (url, _served) = answer_once(answer).await;
+            let failed = InvokeError::Failed {
+                error_type: error_type.to_owned(),
+                message: message.to_owned(),
+            };
+            assert_eq!(invoke(&url).await, Err(failed), "{payload}");
+        }
+    }
+
+    #[tokio::test]
+    async fn refusals_are_sorted_by_what_they_say_of_the_event() {
+        type Kind = fn(String, String) -> InvokeError;
+        let throttled: Kind =
+            |code, detail| InvokeError::Throttled { detail: format!("{code}: {detail}") };
+        let refused: Kind = |code, detail| InvokeError::Refused { code, detail };
+        let unavailable: Kind = |code, detail| InvokeError::Unavailable { code, detail };
+        let unknown: Kind = |code, detail| InvokeError::Unknown { code, detail };
+        for (status, code, kind) in [
+            (429, "TooManyRequestsException", throttled),
+            (429, "Whatever", throttled),
+            (502, "EC2ThrottledException", throttled),
+            (502, "ENILimitReachedException", throttled),
+            (502, "SubnetIPAddressLimitReachedException", throttled),
+            (502, "ResourceNotReadyException", throttled),
+            (409, "ResourceConflictException", throttled),
+            (409, "SnapStartNotReadyException", throttled),
+            (400, "InvalidRequestContentException", refused),
+            (413, "RequestTooLargeException", refused),
+            (413, "Whatever", refused),
+            (415, "UnsupportedMediaTypeException", refused),
+            (404, "ResourceNotFoundException", unavailable),
+            (403, "AccessDeniedException", unavailable),
+            (403, "ExpiredTokenException", unavailable),
+            (400, "InvalidParameterValueException", unavailable),
+            (400, "RecursiveInvocationException", unavailable),
+            (502, "InvalidRuntimeException", unavailable),
+            (502, "InvalidZipFileException", unavailable),
+            (502, "KMSAccessDeniedException", unavailable),
+            (502, "KMSDisabledException", unavailable),
+            (500, "ServiceException", unknown),
+            (502, "EC2UnexpectedException", unknown),
+            (503, "Whatever", unknown),
+            (408, "RequestTimeoutException", unknown),
+            (410, "EFSIOException", unknown),
+        ] {
+            let body = r#"{"Type":"User","message":"why"}"#;
+            let status = format!("{status} So\r\nx-amzn-errortype: {code}");
+            let (url, _served) = answer_once(http(&status, body)).await;
+            let expected = kind(code.to_owned(), "why".to_owned());
+            assert_eq!(invoke(&url).await, Err(expected), "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_invocation_without_a_whole_answer_may_have_happened() {
+        let whole = http("200 OK", r#"{"eventsIn":3}"#);
+        for answer in ["", "HTTP/1.1 200 OK\r\ncontent-le", &whole[..whole.len() - 5]] {
+            // A second try would find nobody at the socket.
+            let (url, _served) = answer_once(answer.to_owned()).await;
+            let error = invoke(&url).await.expect_err("no whole answer");
+            assert!(matches!(error, InvokeError::Unknown { .. }), "{answer:?}: {error:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_invocation_is_waited_for_as_long_as_it_may_take_and_no_longer() {
+        let (url, _served) = answer_once_after(TIMEOUT * 9 / 10, http("200 OK", "{}")).await;
+        assert_eq!(invoke(&url).await.as_deref(), Ok("{}"));
+
+        let begun = tokio::time::Instant::now();
+        let (url, _served) = answer_once_after(TIMEOUT * 2, http("200 OK", "{}")).await;
+        let error = invoke(&url).await.expect_err("too late");
+        assert!(
+            matches!(&error, InvokeError::Unknown { code, .. } if code == "Timeout"),
+            "{error:?}"
+        );
+        assert!(begun.elapsed() < TIMEOUT + Duration::from_secs(1), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn later_means_an_event_invocation() {
+        let (url, served) = answer_once(http("202 Accepted", "")).await;
+        assert_eq!(functions(&url).invoke_later("replayer", r#"{"hop":2}"#).await, Ok(()));
+        let (head, request) = served.await.expect("served");
+        assert!(head.starts_with("post /2015-03-31/functions/replayer/invocations "), "{head}");
+        assert!(head.contains("x-amz-invocation-type: event"), "{head}");
+        assert_eq!(request, json!({"hop": 2}));
+    }
+
+    #[tokio::test]
+    async fn concurrency_may_be_reserved_or_not() {
+        for (body, reserved) in [(r#"{"ReservedConcurrentExecutions":4}"#, Some(4)), ("{}", None)] {
+            let (url, served) = answer_once(http("200 OK", body)).await;
+            assert_eq!(functions(&url).get_reserved_concurrency("processor").await, Ok(reserved));
+            let (head, _) = served.await.expect("served");
+            assert!(head.contains("/functions/processor/concurrency "), "{head}");
+        }
+        let body = r#"{"Type":"User","Message":"no such function"}"#;
+        let (url, _served) =
+            answer_once(http("404 N\r\nx-amzn-errortype: ResourceNotFoundException", body)).await;
+        let error = functions(&url).get_reserved_concurrency("processor").await;
+        let error = error.expect_err("no such function");
+        assert_eq!(
+            (error.call, &*error.code),
+            ("GetFunctionConcurrency", "ResourceNotFoundException")
+        );
+    }
 }

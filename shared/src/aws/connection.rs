@@ -19,7 +19,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// From the request's last byte to the answer's first.
 const READ_TIMEOUT: Duration = Duration::from_secs(4);
 /// One try, all in all.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
+pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// The timeouts of a call whose answer the service may hold back: one try has `attempt`.
+///
+/// Without a read timeout: the SDK's HTTP client opens connections anew for each one that it has
+/// not seen yet, and keeps them.
+pub(super) fn held_back(attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().disable_read_timeout().operation_attempt_timeout(attempt).build()
+}
 
 /// Region, credentials and endpoints out of Lambda's environment, and one HTTP client for all.
 ///
@@ -39,7 +47,7 @@ struct Endpoints {
     sqs: Option<String>,
     #[cfg(feature = "control-plane")]
     cloudwatch: Option<String>,
-    #[cfg(feature = "control-plane")]
+    #[cfg(feature = "functions")]
     lambda: Option<String>,
 }
 
@@ -52,7 +60,7 @@ impl Endpoints {
             sqs: endpoint("AWS_ENDPOINT_URL_SQS"),
             #[cfg(feature = "control-plane")]
             cloudwatch: endpoint("AWS_ENDPOINT_URL_CLOUDWATCH"),
-            #[cfg(feature = "control-plane")]
+            #[cfg(feature = "functions")]
             lambda: endpoint("AWS_ENDPOINT_URL_LAMBDA"),
         }
     }
@@ -118,7 +126,7 @@ impl Connection {
     }
 
     /// A Lambda client with the SDK's own retries.
-    #[cfg(feature = "control-plane")]
+    #[cfg(feature = "functions")]
     #[must_use]
     pub fn lambda(&self) -> aws_sdk_lambda::Client {
         let config = self.service(&self.endpoints.lambda, RetryConfig::standard());

@@ -6,11 +6,9 @@ use aws_sdk_cloudwatch::types::{
     Dimension, Metric, MetricAlarm, MetricDataQuery, MetricStat, ScanBy, StateValue,
 };
 use aws_sdk_kinesis::types::{ScalingType, ShardFilter, ShardFilterType};
-use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::DateTime;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::{Connection, describe};
+use super::{Connection, Functions, control_error};
 use crate::limits::{GET_METRIC_DATA_QUERIES_MAX, UNRESERVED_CONCURRENCY_MIN};
 use crate::ports::{
     AddTags, Alarm, ControlError, DataPoint, DescribeAlarms, DescribeStream, GetMetrics,
@@ -30,6 +28,7 @@ pub struct ControlPlane {
     kinesis: aws_sdk_kinesis::Client,
     cloudwatch: aws_sdk_cloudwatch::Client,
     lambda: aws_sdk_lambda::Client,
+    functions: Functions,
 }
 
 impl ControlPlane {
@@ -41,6 +40,7 @@ impl ControlPlane {
             kinesis: connection.kinesis_control(),
             cloudwatch: connection.cloudwatch(),
             lambda: connection.lambda(),
+            functions: Functions::new(connection.lambda()),
         }
     }
 
@@ -51,19 +51,8 @@ impl ControlPlane {
             .set_alarm_names(Some(names.to_vec()))
             .send()
             .await
-            .map_err(failed("DescribeAlarms"))?;
+            .map_err(control_error("DescribeAlarms"))?;
         Ok(described.metric_alarms.unwrap_or_default())
-    }
-}
-
-fn failed<E, R>(call: &'static str) -> impl Fn(SdkError<E, R>) -> ControlError
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug,
-{
-    move |error| {
-        let (code, detail) = describe(&error);
-        ControlError { call, code, detail }
     }
 }
 
@@ -85,7 +74,7 @@ impl DescribeStream for ControlPlane {
             .stream_name(&self.stream_name)
             .send()
             .await
-            .map_err(failed(call))?;
+            .map_err(control_error(call))?;
         let summary = answer.stream_description_summary.ok_or(unexpected(call, "no summary"))?;
         let mode = summary.stream_mode_details.map(|details| details.stream_mode);
         if mode == Some(aws_sdk_kinesis::types::StreamMode::OnDemand) {
@@ -123,7 +112,7 @@ impl ListShards for ControlPlane {
                 None => request.stream_name(&self.stream_name).shard_filter(open.clone()),
                 Some(token) => request.next_token(token),
             };
-            let page = request.send().await.map_err(failed(call))?;
+            let page = request.send().await.map_err(control_error(call))?;
             for shard in page.shards.unwrap_or_default() {
                 // Engines that ignore the filter list closed shards, too.
                 let closed = shard
@@ -159,7 +148,7 @@ impl UpdateShardCount for ControlPlane {
             .scaling_type(ScalingType::UniformScaling)
             .send()
             .await
-            .map_err(failed("UpdateShardCount"))?;
+            .map_err(control_error("UpdateShardCount"))?;
         Ok(())
     }
 }
@@ -177,7 +166,7 @@ impl SplitShard for ControlPlane {
             .new_starting_hash_key(new_starting_hash_key.to_string())
             .send()
             .await
-            .map_err(failed("SplitShard"))?;
+            .map_err(control_error("SplitShard"))?;
         Ok(())
     }
 }
@@ -194,7 +183,7 @@ impl ListTags for ControlPlane {
                 .set_exclusive_start_tag_key(last_key)
                 .send()
                 .await
-                .map_err(failed("ListTagsForStream"))?;
+                .map_err(control_error("ListTagsForStream"))?;
             last_key = page.tags.last().map(|tag| tag.key.clone());
             tags.extend(page.tags.into_iter().map(|tag| (tag.key, tag.value.unwrap_or_default())));
             if !page.has_more_tags || last_key.is_none() {
@@ -212,7 +201,7 @@ impl AddTags for ControlPlane {
             .set_tags(Some(tags.clone().into_iter().collect()))
             .send()
             .await
-            .map_err(failed("AddTagsToStream"))?;
+            .map_err(control_error("AddTagsToStream"))?;
         Ok(())
     }
 }
@@ -268,7 +257,7 @@ impl PutAlarmThreshold for ControlPlane {
             .threshold(threshold)
             .send()
             .await
-            .map_err(failed("PutMetricAlarm"))?;
+            .map_err(control_error("PutMetricAlarm"))?;
         Ok(())
     }
 }
@@ -282,7 +271,7 @@ impl RearmAlarm for ControlPlane {
             .state_reason("Sluice has acted; armed again")
             .send()
             .await
-            .map_err(failed("SetAlarmState"))?;
+            .map_err(control_error("SetAlarmState"))?;
         Ok(())
     }
 }
@@ -324,7 +313,7 @@ impl ControlPlane {
                 .set_next_token(next_token)
                 .send()
                 .await
-                .map_err(failed(call))?;
+                .map_err(control_error(call))?;
             for result in page.metric_data_results.unwrap_or_default() {
                 let place = result.id.as_deref().and_then(|id| id.strip_prefix('q')?.parse().ok());
                 let points = place
@@ -363,14 +352,7 @@ fn metric_data_query((place, query): (usize, &MetricQuery)) -> MetricDataQuery {
 
 impl GetReservedConcurrency for ControlPlane {
     async fn get_reserved_concurrency(&self, function: &str) -> Result<Option<u32>, ControlError> {
-        let answer = self
-            .lambda
-            .get_function_concurrency()
-            .function_name(function)
-            .send()
-            .await
-            .map_err(failed("GetFunctionConcurrency"))?;
-        Ok(answer.reserved_concurrent_executions.and_then(|reserved| u32::try_from(reserved).ok()))
+        self.functions.get_reserved_concurrency(function).await
     }
 }
 
@@ -386,7 +368,7 @@ impl PutReservedConcurrency for ControlPlane {
             .reserved_concurrent_executions(i32::try_from(reserved).unwrap_or(i32::MAX))
             .send()
             .await
-            .map_err(failed("PutFunctionConcurrency"))?;
+            .map_err(control_error("PutFunctionConcurrency"))?;
         Ok(())
     }
 }
@@ -394,7 +376,8 @@ impl PutReservedConcurrency for ControlPlane {
 impl GetReservableConcurrency for ControlPlane {
     async fn get_reservable_concurrency(&self) -> Result<u32, ControlError> {
         let call = "GetAccountSettings";
-        let answer = self.lambda.get_account_settings().send().await.map_err(failed(call))?;
+        let answer =
+            self.lambda.get_account_settings().send().await.map_err(control_error(call))?;
         let unreserved = answer
             .account_limit
             .and_then(|limit| limit.unreserved_concurrent_executions)

@@ -3,12 +3,16 @@
 mod connection;
 #[cfg(feature = "control-plane")]
 mod control_plane;
+#[cfg(feature = "functions")]
+mod functions;
 mod kinesis;
 mod sqs;
 
 pub use connection::Connection;
 #[cfg(feature = "control-plane")]
 pub use control_plane::ControlPlane;
+#[cfg(feature = "functions")]
+pub use functions::Functions;
 pub use kinesis::KinesisStream;
 pub use sqs::Queue;
 
@@ -33,6 +37,19 @@ where
         other => sources(other),
     };
     (kind.to_owned(), detail)
+}
+
+/// The failure of a control plane's `call`.
+#[cfg(feature = "functions")]
+fn control_error<E, R>(call: &'static str) -> impl Fn(SdkError<E, R>) -> crate::ports::ControlError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    move |error| {
+        let (code, detail) = describe(&error);
+        crate::ports::ControlError { call, code, detail }
+    }
 }
 
 /// The causes of an error, outermost first.
