@@ -73,12 +73,18 @@ impl<'a> EnvReader<'a> {
         self.required_if(name, form, accept)
     }
 
-    /// The variable, a URL of `what`, when it is set.
-    pub fn optional_url(&mut self, name: &str, what: &str) -> Option<String> {
+    /// The variable, a URL of `what`.
+    pub fn required_url(&mut self, name: &str, what: &str) -> Option<String> {
         let form = format!("{what} beginning with http:// or https://");
-        self.optional_if(name, &form, |url: &String| {
+        self.required_if(name, &form, |url: &String| {
             url.starts_with("http://") || url.starts_with("https://")
         })
+    }
+
+    /// The variable, a URL of `what`, when it is set.
+    pub fn optional_url(&mut self, name: &str, what: &str) -> Option<String> {
+        self.optional(name)?;
+        self.required_url(name, what)
     }
 
     /// Notes a value that another check refuses.

@@ -32,6 +32,9 @@ pub const PUT_UNIT_BYTES: u64 = 25_000;
 /// Bytes of an SQS message, body and attributes together: 1 MiB. (SQS quotas; Nov 2026)
 pub const SQS_MESSAGE_BYTES_MAX: usize = 1_048_576;
 
+/// Seconds that one invocation of a function may take. (Lambda quotas; Nov 2026)
+pub const FUNCTION_SECONDS_MAX: u64 = 900;
+
 /// Inflated bytes of one CloudWatch Logs payload that we are willing to hold: 64 MiB.
 ///
 /// Ours, not AWS's: CloudWatch Logs sends at most 1 MB compressed, typically under 10 MB inflated;

@@ -131,6 +131,12 @@ impl DeadLetter {
         }]
     }
 
+    /// The same with another detail.
+    #[must_use]
+    pub fn because(self, detail: &str) -> Self {
+        Self { detail: shorten(detail), ..self }
+    }
+
     /// A dead letter as a queue gave it back: the processor's, or the raw event that Lambda itself
     /// sends, which has `ErrorMessage` in place of a reason. Nothing in it is trusted: attributes
     /// that are missing or make no sense are as if it were the event's first day.

@@ -1,0 +1,14 @@
+//! The dead-letter replayer: takes dead letters, invokes the processor with each, deletes what
+//! succeeded, leaves what failed, and quarantines what will not succeed. `main.rs` wires it to Lambda
+//! and the SDK; tests wire it to the simulated AWS.
+
+pub mod config;
+pub mod decide;
+pub mod handler;
+pub mod report;
+pub mod wake;
+
+pub use config::Config;
+pub use handler::{Ports, ReplayError, Replayer};
+pub use report::{Report, Stop};
+pub use wake::Wake;
