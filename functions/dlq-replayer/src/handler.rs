@@ -29,6 +29,8 @@ const RECEIVE_WAIT: Duration = Duration::from_secs(20);
 const RECEIVED_MAX: usize = 10;
 /// So many failures in a row end a run: the stream is down, and attempts are worth keeping.
 const FAILURES_IN_A_ROW_MAX: usize = 10;
+/// The processor's answer may come so much later than its timeout: a cold start is not in it.
+const ANSWER_MARGIN: Duration = Duration::from_secs(15);
 /// A busy processor is asked again within this, then within twice as long.
 const BUSY_MS: u64 = 1_000;
 /// No pause for a busy processor is longer.
@@ -67,13 +69,8 @@ pub enum ReplayError {
     #[error(transparent)]
     Control(#[from] ControlError),
     /// The processor cannot be invoked at all.
-    #[error("the processor {function} cannot be invoked: {detail}")]
-    ProcessorUnavailable {
-        /// The function.
-        function: String,
-        /// What Lambda said.
-        detail: String,
-    },
+    #[error("the processor cannot be invoked: {0}")]
+    ProcessorUnavailable(String),
     /// There is more to do, and the next hop could not be started.
     #[error("the next hop could not be started; the schedule starts anew")]
     NextHop(#[source] InvokeError),
@@ -105,7 +102,7 @@ struct Run {
     taken: u64,
     failures_in_a_row: usize,
     has_progress: bool,
-    unavailable: Option<String>,
+    failure: Option<ReplayError>,
 }
 
 impl Run {
@@ -143,7 +140,7 @@ impl Run {
             After::Unavailable(detail) => {
                 is_of_use = false;
                 self.left(&letter, now_ms);
-                self.unavailable = Some(detail);
+                self.failure = Some(ReplayError::ProcessorUnavailable(detail));
             }
         }
         self.has_progress |= is_of_use;
@@ -171,7 +168,7 @@ where
             taken: 0,
             failures_in_a_row: 0,
             has_progress: false,
-            unavailable: None,
+            failure: None,
         };
         let begun_ms = self.ports.clock.epoch_ms();
         let whole_ms = deadline_epoch_ms.saturating_sub(begun_ms);
@@ -184,32 +181,33 @@ where
                 self.ports.functions.get_reserved_concurrency(processor_function).await?;
             run.report.stopped = match decide_parallelism(*replay_parallelism, reserved) {
                 Some(parallelism) => {
-                    self.work(&mut run, wake, parallelism, begun_ms, work_until_ms).await?
+                    self.work(&mut run, wake, parallelism, begun_ms, work_until_ms).await
                 }
                 None => Stop::ProcessorStopped,
             };
         }
-        run.report.left = self.ports.queue.count_messages().await?.all();
-        let Run { mut report, taken, has_progress, unavailable, .. } = run;
+        match self.ports.queue.count_messages().await {
+            Ok(counts) => run.report.left = Some(counts.all()),
+            Err(error) => run.failure = run.failure.or(Some(error.into())),
+        }
+        let Run { mut report, taken, has_progress, mut failure, .. } = run;
         let hops_max = self.config.replay_hops_max;
         let next = decide_next(report.stopped, has_progress, wake.hop, hops_max)
             .then(|| wake.next(taken))
-            .filter(|_| !wake.dry_run && unavailable.is_none());
-        let mut next_hop = Ok(());
+            .filter(|_| !wake.dry_run && failure.is_none());
         if let Some(next) = next {
             let Config { function_name, .. } = &self.config;
             let event = serde_json::to_string(&next).unwrap_or_default();
-            next_hop = self.ports.functions.invoke_later(function_name, &event).await;
-            report.continues = next_hop.is_ok();
+            let begun = self.ports.functions.invoke_later(function_name, &event).await;
+            report.continues = begun.is_ok();
+            failure = begun.err().map(ReplayError::NextHop);
         }
         info!(report = ?report, "dead letters replayed");
         self.ports.metrics.emit(&report.to_line(&self.config, self.ports.clock.epoch_ms()));
-        if let Some(detail) = unavailable {
-            let function = self.config.processor_function.clone();
-            return Err(ReplayError::ProcessorUnavailable { function, detail });
+        match failure {
+            Some(failure) => Err(failure),
+            None => Ok(report),
         }
-        next_hop.map_err(ReplayError::NextHop)?;
-        Ok(report)
     }
 
     /// Replays until there is a reason to stop.
@@ -220,9 +218,9 @@ where
         parallelism: usize,
         begun_ms: u64,
         work_until_ms: u64,
-    ) -> Result<Stop, ReplayError> {
+    ) -> Stop {
         let clock = &self.ports.clock;
-        let timeout_ms = self.config.processor_timeout.as_millis() as u64;
+        let timeout_ms = (self.config.processor_timeout + ANSWER_MARGIN).as_millis() as u64;
         // What is taken should be finished; a processor that may take as long as this function gets
         // half of its time.
         let take_until_ms = work_until_ms
@@ -239,7 +237,7 @@ where
             let now_ms = clock.epoch_ms();
             let left = wake.max.map_or(u64::MAX, |max| max.saturating_sub(run.taken));
             stop = stop.or_else(|| {
-                if run.unavailable.is_some() || run.failures_in_a_row >= failures_max {
+                if run.failure.is_some() || run.failures_in_a_row >= failures_max {
                     Some(Stop::NoProgress)
                 } else if left == 0 {
                     Some(Stop::MaxReached)
@@ -257,7 +255,7 @@ where
                 receiving = Some(Box::pin(receive));
             }
             if working.is_empty() && receiving.is_none() {
-                return Ok(stop.unwrap_or(Stop::QueueEmpty));
+                return stop.unwrap_or(Stop::QueueEmpty);
             }
             let happened = {
                 let received = pin!(async {
@@ -281,8 +279,12 @@ where
             match happened {
                 Happened::Received(messages) => {
                     receiving = None;
-                    let messages = messages?;
-                    if messages.is_empty() {
+                    // What is under way is seen through either way.
+                    let messages = messages.unwrap_or_else(|error| {
+                        run.failure = Some(error.into());
+                        Vec::new()
+                    });
+                    if messages.is_empty() && run.failure.is_none() {
                         stop = stop.or(Some(Stop::QueueEmpty));
                     }
                     run.taken += messages.len() as u64;
@@ -294,7 +296,7 @@ where
                 }
                 Happened::Finished(done) => run.count(done, clock.epoch_ms()),
                 // Whatever is under way shows again when its receipt runs out.
-                Happened::TimeIsOver => return Ok(Stop::OutOfTime),
+                Happened::TimeIsOver => return Stop::OutOfTime,
             }
         }
     }
@@ -379,8 +381,8 @@ where
         let mut busy_ms = BUSY_MS;
         loop {
             let Config { processor_function, processor_timeout, .. } = &self.config;
-            let answer =
-                self.ports.functions.invoke(processor_function, event, *processor_timeout).await;
+            let wait = *processor_timeout + ANSWER_MARGIN;
+            let answer = self.ports.functions.invoke(processor_function, event, wait).await;
             let pause_ms = self.rng.borrow_mut().u64(busy_ms / 2..=busy_ms);
             match answer {
                 Err(InvokeError::Throttled { .. })

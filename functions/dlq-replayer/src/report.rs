@@ -35,8 +35,9 @@ pub struct Report {
     pub handed_back: u64,
     /// Dead letters that are in quarantine now, or parts of them.
     pub quarantined: u64,
-    /// Dead letters that the queue holds, hidden and delayed ones included, as SQS counts them.
-    pub left: u64,
+    /// Dead letters that the queue holds, hidden and delayed ones included, as SQS counts them;
+    /// `None` when it did not say.
+    pub left: Option<u64>,
     /// Age of the oldest one that was met and is still not delivered, in seconds.
     pub oldest_age_seconds: u64,
     /// Dead letters that were met, by reason.
@@ -60,7 +61,7 @@ impl Report {
             failed: 0,
             handed_back: 0,
             quarantined: 0,
-            left: 0,
+            left: None,
             oldest_age_seconds: 0,
             reasons: BTreeMap::new(),
             hop,
@@ -77,8 +78,10 @@ impl Report {
         line.metric("DeadLettersReplayed", Unit::Count, self.replayed)
             .metric("DeadLettersFailed", Unit::Count, self.failed)
             .metric("DeadLettersQuarantined", Unit::Count, self.quarantined)
-            .metric("DeadLettersLeft", Unit::Count, self.left)
             .metric("OldestDeadLetterAge", Unit::Seconds, self.oldest_age_seconds);
+        if let Some(left) = self.left {
+            line.metric("DeadLettersLeft", Unit::Count, left);
+        }
         line.to_line()
     }
 }

@@ -15,7 +15,7 @@ use sluice::ports::{
     Clock, ControlError, GetReservedConcurrency, InvokeError, InvokeFunction, InvokeLater,
     ReceiveMessages,
 };
-use sluice_cloud::queue::{Mood, Queue};
+use sluice_cloud::queue::{Mood, Queue, QueueFault};
 use sluice_cloud::{MetricLines, VirtualClock};
 
 const TIMEOUT_MS: u64 = 900_000;
@@ -35,13 +35,15 @@ enum Take {
     Hangs,
 }
 
+type Script = Box<dyn FnMut(&Value) -> Take>;
+
 struct World {
     clock: VirtualClock,
     queue: Queue,
     quarantine: Queue,
     metrics: MetricLines,
     reserved: Cell<Option<u32>>,
-    script: RefCell<Box<dyn FnMut(&Value) -> Take>>,
+    script: RefCell<Script>,
     invoked: RefCell<Vec<Value>>,
     running: Cell<usize>,
     running_max: Cell<usize>,
@@ -117,7 +119,7 @@ impl InvokeFunction for &World {
         event: &str,
         timeout: Duration,
     ) -> Result<String, InvokeError> {
-        assert_eq!((function, timeout), ("log-processor", Duration::from_secs(60)));
+        assert_eq!((function, timeout), ("log-processor", Duration::from_secs(75)));
         let event: Value = serde_json::from_str(event).expect("an event is JSON");
         self.invoked.borrow_mut().push(event.clone());
         let take = (self.script.borrow_mut())(&event);
@@ -186,7 +188,10 @@ async fn what_succeeded_is_deleted_and_counted() {
     world.fill(25);
     world.put(25, None);
     let report = world.run("{}").await.expect("a run");
-    assert_eq!((report.replayed, report.failed, report.quarantined, report.left), (26, 0, 0, 0));
+    assert_eq!(
+        (report.replayed, report.failed, report.quarantined, report.left),
+        (26, 0, 0, Some(0))
+    );
     assert_eq!(report.stopped, Stop::QueueEmpty);
     assert_eq!(report.reasons["deadline"], 25);
     assert_eq!(report.reasons["processor-failed"], 1, "the raw event of Lambda's own queue");
@@ -203,7 +208,7 @@ async fn nothing_is_deleted_before_the_processor_has_answered() {
     let world = World::new(|_| Take::Hangs);
     world.fill(3);
     let report = world.run("{}").await.expect("a run");
-    assert_eq!((report.replayed, report.left), (0, 3));
+    assert_eq!((report.replayed, report.left), (0, Some(3)));
     assert_eq!(world.queue.stored().len(), 3);
 }
 
@@ -224,7 +229,7 @@ async fn a_stopped_processor_is_left_alone() {
     world.reserved.set(Some(0));
     world.fill(3);
     let report = world.run("{}").await.expect("a run");
-    assert_eq!((report.stopped, report.left), (Stop::ProcessorStopped, 3));
+    assert_eq!((report.stopped, report.left), (Stop::ProcessorStopped, Some(3)));
     assert!(world.invoked.borrow().is_empty());
     assert!(!report.continues);
 }
@@ -277,7 +282,7 @@ async fn what_can_never_succeed_goes_straight_to_the_quarantine() {
     world.put(1, Some(Reason::CorruptGzip));
     world.queue.put("not even JSON", BTreeMap::new(), 0);
     let report = world.run("{}").await.expect("a run");
-    assert_eq!((report.quarantined, report.left), (2, 0));
+    assert_eq!((report.quarantined, report.left), (2, Some(0)));
     assert!(world.invoked.borrow().is_empty());
     let reasons: Vec<Reason> = world.quarantine.messages().iter().map(|l| l.reason).collect();
     assert_eq!(reasons, [Reason::CorruptGzip, Reason::NotAnAwslogsEvent]);
@@ -290,12 +295,12 @@ async fn what_the_quarantine_refuses_stays_in_the_queue() {
     world.put(1, Some(Reason::CorruptGzip));
     world.quarantine.set_mood(Mood::Refuses);
     let report = world.run(r#"{"max": 1}"#).await.expect("a run");
-    assert_eq!((report.quarantined, report.left), (0, 1));
+    assert_eq!((report.quarantined, report.left), (0, Some(1)));
     world.quarantine.set_mood(Mood::Takes);
     // Its receipt runs out by itself: shown at once, the same run would only meet it again.
     world.clock.sleep(Duration::from_secs(120)).await;
     let report = world.run("{}").await.expect("a run");
-    assert_eq!((report.quarantined, report.left), (1, 0));
+    assert_eq!((report.quarantined, report.left), (1, Some(0)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -368,7 +373,7 @@ async fn what_a_busy_processor_never_saw_is_never_quarantined() {
     world.fill(1);
     for _ in 0..9 {
         let report = world.run("{}").await.expect("a run");
-        assert_eq!((report.failed, report.quarantined, report.left), (0, 0, 1));
+        assert_eq!((report.failed, report.quarantined, report.left), (0, 0, Some(1)));
         world.clock.sleep(DAY).await;
     }
     *world.script.borrow_mut() = Box::new(|_| Take::After(Duration::ZERO, delivered()));
@@ -380,7 +385,7 @@ async fn a_missing_processor_fails_the_run_and_leaves_everything() {
     let world = World::new(|_| Take::Gone);
     world.fill(20);
     let error = world.run("{}").await.expect_err("the run fails").to_string();
-    assert!(error.contains("log-processor") && error.contains("no such function"), "{error}");
+    assert!(error.contains("no such function"), "{error}");
     assert_eq!(world.visible(), 20);
     assert!(world.next_hops.borrow().is_empty());
     assert_eq!(world.metrics.sum("DeadLettersLeft"), 20);
@@ -393,7 +398,7 @@ async fn when_time_runs_out_the_next_hop_goes_on() {
     let report = world.run(r#"{"max": 150, "hop": 3}"#).await.expect("a run");
     assert_eq!(report.stopped, Stop::OutOfTime);
     assert!(report.continues);
-    assert_eq!(report.replayed + report.left, 200, "nothing was broken off");
+    assert_eq!(report.left, Some(200 - report.replayed), "nothing was broken off");
     let left = 150 - report.replayed;
     assert_eq!(*world.next_hops.borrow(), [format!(r#"{{"max":{left},"hop":4}}"#)]);
 }
@@ -412,7 +417,7 @@ async fn the_chain_ends_at_its_bound_and_without_progress() {
         let report = world.run_with(config, event).await.expect("a run");
         assert_eq!(report.stopped, Stop::OutOfTime);
         assert!(!report.continues && world.next_hops.borrow().is_empty(), "{event}");
-        assert_eq!(report.replayed + report.left, 200);
+        assert_eq!(report.left, Some(200 - report.replayed));
     }
 }
 
@@ -421,7 +426,7 @@ async fn no_more_are_taken_than_asked_for() {
     let world = World::answering(delivered());
     world.fill(30);
     let report = world.run(r#"{"max": 13}"#).await.expect("a run");
-    assert_eq!((report.replayed, report.left), (13, 17));
+    assert_eq!((report.replayed, report.left), (13, Some(17)));
     assert_eq!(report.stopped, Stop::MaxReached);
     assert!(!report.continues);
     assert_eq!(world.visible(), 17, "no other was touched");
@@ -435,7 +440,7 @@ async fn a_dry_run_looks_and_moves_nothing() {
     world.clock.sleep(Duration::from_secs(3_600)).await;
     let report = world.run(r#"{"dryRun": true, "max": 100}"#).await.expect("a run");
     assert!(report.dry_run && !report.continues);
-    assert_eq!((report.replayed, report.quarantined, report.left), (0, 0, 13));
+    assert_eq!((report.replayed, report.quarantined, report.left), (0, 0, Some(13)));
     assert_eq!((report.reasons["deadline"], report.reasons["corrupt-gzip"]), (12, 1));
     assert_eq!(report.oldest_age_seconds, 3_600);
     assert!(world.invoked.borrow().is_empty() && world.quarantine.stored().is_empty());
@@ -462,6 +467,21 @@ async fn a_queue_that_does_not_answer_fails_the_run() {
     assert!(matches!(error, ReplayError::Queue(_)), "{error}");
     world.queue.set_mood(Mood::Takes);
     assert_eq!(world.run("{}").await.expect("a run").replayed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_fails_in_mid_run_costs_nothing_that_is_under_way() {
+    let world = World::new(|_| Take::After(Duration::from_secs(30), delivered()));
+    world.fill(4);
+    world.queue.set_faults(|call| match (call.name, call.number) {
+        ("ReceiveMessage", 1..) => QueueFault::Error,
+        _ => QueueFault::None,
+    });
+    world.reserved.set(Some(20));
+    let error = world.run("{}").await.expect_err("the run fails");
+    assert!(matches!(error, ReplayError::Queue(_)), "{error}");
+    assert!(world.queue.stored().is_empty(), "what was answered is deleted");
+    assert_eq!(world.metrics.sum("DeadLettersReplayed"), 4);
 }
 
 #[tokio::test(start_paused = true)]
