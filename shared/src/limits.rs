@@ -44,6 +44,12 @@ pub const PAYLOAD_INFLATED_BYTES_MAX: usize = 64 * 1_048_576;
 /// Values that one EMF metric may hold. (CloudWatch EMF specification; Nov 2026)
 pub const EMF_VALUES_MAX: usize = 100;
 
+/// A metric may lie so far back: two weeks. (CloudWatch API, PutMetricData, Timestamp; Nov 2026)
+pub const METRIC_AGE_MS_MAX: u64 = 14 * 86_400_000;
+
+/// A metric may lie so far ahead: two hours. (CloudWatch API, PutMetricData, Timestamp; Nov 2026)
+pub const METRIC_AHEAD_MS_MAX: u64 = 2 * 3_600_000;
+
 /// Shards in one stream after UpdateShardCount. (Kinesis API, UpdateShardCount; Nov 2026)
 pub const SHARDS_MAX: usize = 10_000;
 

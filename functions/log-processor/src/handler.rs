@@ -12,6 +12,7 @@ use sluice::records::{
     Pacer, Packer, Packing, PartitionBy, PutPolicy, PutReport, Record, Spread, Stopped, put_all,
     spread,
 };
+use sluice::telemetry::Fate;
 use tracing::{error, warn};
 
 use crate::config::Config;
@@ -69,6 +70,9 @@ pub enum HandOverFailed {
     },
 }
 
+/// Packs a batch; the last argument gives each record its partition key.
+pub type PackFn = fn(&mut Packer, &Batch, &mut dyn FnMut() -> String) -> Packing;
+
 /// What lives as long as an execution environment.
 pub struct Processor<P, Q, C, M> {
     config: Config,
@@ -77,6 +81,7 @@ pub struct Processor<P, Q, C, M> {
     policy: PutPolicy,
     decoder: Decoder,
     packer: Packer,
+    packing: PackFn,
     pacer: Pacer,
     spread: Spread,
     rng: Rng,
@@ -103,6 +108,7 @@ where
             },
             decoder: Decoder::new(),
             packer: Packer::new(config.record_format, config.record_bytes_target),
+            packing: |packer, batch, next_key| packer.pack(batch, next_key),
             pacer: Pacer::new(config.concurrency_per_shard),
             spread: Spread::new(&mut rng),
             rng,
@@ -116,6 +122,13 @@ where
     #[must_use]
     pub fn with_transform(mut self, transform: Box<dyn Transform>) -> Self {
         self.transform = transform;
+        self
+    }
+
+    /// Packs with `packing`, so that a test can let events fall out.
+    #[must_use]
+    pub fn with_packing(mut self, packing: PackFn) -> Self {
+        self.packing = packing;
         self
     }
 
@@ -140,20 +153,14 @@ where
                 report.undecodable += 1;
                 let detail = error.to_string();
                 let dead_letter = DeadLetter::undecodable(event, error.reason(), &detail, occasion);
-                return hand_over_and_report(
-                    &self.ports,
-                    &self.config,
-                    report,
-                    &[dead_letter],
-                    occasion,
-                    deadline_epoch_ms,
-                )
-                .await;
+                let handed_over =
+                    hand_over(&self.ports, &[dead_letter], occasion, deadline_epoch_ms).await;
+                return finish(&self.ports, &self.config, report, handed_over);
             }
         };
         if payload.message_type == MessageType::Control {
             report.control_messages += 1;
-            self.ports.metrics.emit(&report.to_line(&self.config));
+            report.emit(&self.config, &self.ports.metrics);
             return Ok(Answer::default());
         }
         if self.config.log_group_name.as_deref() == Some(&*payload.log_group.value()) {
@@ -169,7 +176,16 @@ where
         }
 
         let batch = Batch::transform(self.transform.as_ref(), &payload);
-        let packing = pack(&mut self.packer, &mut self.spread, &self.config, &payload, &batch);
+        let packing = match self.config.partition_by {
+            PartitionBy::Even => {
+                (self.packing)(&mut self.packer, &batch, &mut || self.spread.next_key())
+            }
+            PartitionBy::LogStream => {
+                let key =
+                    spread::log_stream_key(&payload.log_group.value(), &payload.log_stream.value());
+                (self.packing)(&mut self.packer, &batch, &mut || key.clone())
+            }
+        };
         report.saw(&payload, &batch, &packing);
 
         let (items, records): (Vec<_>, Vec<Record>) =
@@ -191,34 +207,33 @@ where
             .collect();
         report.put(&put, &records, &payload, &batch, &items, self.ports.clock.epoch_ms());
 
-        let dead_letters =
-            dead_letters(&payload, &batch, &packing.too_large, &undelivered, &put, occasion);
-        hand_over_and_report(
-            &self.ports,
-            &self.config,
-            report,
-            &dead_letters,
-            occasion,
-            deadline_epoch_ms,
-        )
-        .await
-    }
-}
+        let undeliverable = undeliverable(&batch, &packing.too_large, undelivered, &put);
+        let dead_letters: Vec<DeadLetter> = undeliverable
+            .iter()
+            .flat_map(|Undeliverable { events, reason, detail }| {
+                DeadLetter::remainder(&payload, events, *reason, detail, occasion)
+            })
+            .collect();
+        let handed_over = hand_over(&self.ports, &dead_letters, occasion, deadline_epoch_ms).await;
 
-fn pack(
-    packer: &mut Packer,
-    spread: &mut Spread,
-    config: &Config,
-    payload: &Payload<'_>,
-    batch: &Batch,
-) -> Packing {
-    match config.partition_by {
-        PartitionBy::Even => packer.pack(batch, || spread.next_key()),
-        PartitionBy::LogStream => {
-            let key =
-                spread::log_stream_key(&payload.log_group.value(), &payload.log_stream.value());
-            packer.pack(batch, || key.clone())
+        // Each fate on its own evidence, so that an event that fell out on the way is seen.
+        let mut fates = vec![Fate::Lost; payload.log_events.len()];
+        batch.filtered.iter().for_each(|&event| fates[event] = Fate::Filtered);
+        for item in items.iter().flat_map(|items| &batch.items[items.clone()]) {
+            fates[item.event] = Fate::Delivered;
         }
+        for Undeliverable { events, reason, .. } in &undeliverable {
+            let fate = match (&handed_over, occasion.destination(*reason)) {
+                (Err(_), _) => Fate::NotSettled,
+                (Ok(_), Destination::Quarantine) if self.ports.quarantine.is_some() => {
+                    Fate::Quarantined
+                }
+                _ => Fate::DeadLettered,
+            };
+            events.iter().for_each(|&event| fates[event] = fate);
+        }
+        report.settled(&payload, &fates, self.ports.clock.epoch_ms());
+        finish(&self.ports, &self.config, report, handed_over)
     }
 }
 
@@ -228,26 +243,31 @@ fn put_cutoff_ms(arrived_ms: u64, deadline_epoch_ms: u64) -> u64 {
     deadline_epoch_ms - HAND_OVER_RESERVE_MS.min(whole / 4)
 }
 
-/// Everything that was not delivered, each event once, with its reason.
-fn dead_letters(
-    payload: &Payload<'_>,
+/// Events that were not delivered for one reason.
+struct Undeliverable {
+    /// Indexes into the payload's log events.
+    events: Vec<usize>,
+    reason: Reason,
+    detail: String,
+}
+
+/// Everything that was not delivered, each event once.
+fn undeliverable(
     batch: &Batch,
     too_large: &[usize],
-    undelivered: &[usize],
+    undelivered: Vec<usize>,
     put: &PutReport,
-    occasion: Occasion,
-) -> Vec<DeadLetter> {
-    let remainder = |events: &[usize], reason, detail: &str| {
-        DeadLetter::remainder(payload, events, reason, detail, occasion)
-    };
-    let mut dead_letters = Vec::new();
+) -> Vec<Undeliverable> {
+    let mut all = Vec::new();
     for &item in too_large {
         let item = &batch.items[item];
         let detail = format!("{} bytes after the transform", batch.bytes_of(item).len());
-        dead_letters.append(&mut remainder(&[item.event], Reason::EventTooLarge, &detail));
+        let reason = Reason::EventTooLarge;
+        all.push(Undeliverable { events: vec![item.event], reason, detail });
     }
     for (event, detail) in &batch.failed {
-        dead_letters.append(&mut remainder(&[*event], Reason::TransformFailed, detail));
+        let (reason, detail) = (Reason::TransformFailed, detail.clone());
+        all.push(Undeliverable { events: vec![*event], reason, detail });
     }
     if !undelivered.is_empty() {
         let (reason, detail) = match &put.stopped {
@@ -258,25 +278,23 @@ fn dead_letters(
             Some(Stopped::AttemptsExhausted(last)) => (Reason::RefusedTooOften, last.clone()),
             None => (Reason::RefusedTooOften, String::new()),
         };
-        dead_letters.append(&mut remainder(undelivered, reason, &detail));
+        all.push(Undeliverable { events: undelivered, reason, detail });
     }
-    dead_letters
+    all
 }
 
-async fn hand_over_and_report<P, Q: SendDeadLetter, C: Clock, M: EmitMetrics>(
+/// Reports what became of the event.
+fn finish<P, Q, C, M: EmitMetrics>(
     ports: &Ports<P, Q, C, M>,
     config: &Config,
     mut report: Report,
-    dead_letters: &[DeadLetter],
-    occasion: Occasion,
-    deadline_epoch_ms: u64,
+    handed_over: Result<Places, HandOverFailed>,
 ) -> Result<Answer, HandOverFailed> {
-    let handed_over = hand_over(ports, dead_letters, occasion, deadline_epoch_ms).await;
     match handed_over {
         Ok(places) => report.handed_over(places),
         Err(_) => report.hand_over_failed(),
     }
-    ports.metrics.emit(&report.to_line(config));
+    report.emit(config, &ports.metrics);
     handed_over.map(|_| report.answer())
 }
 

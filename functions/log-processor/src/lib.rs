@@ -6,4 +6,4 @@ pub mod handler;
 mod report;
 
 pub use config::Config;
-pub use handler::{HandOverFailed, Ports, Processor};
+pub use handler::{HandOverFailed, PackFn, Ports, Processor};

@@ -1,9 +1,10 @@
-//! What an invocation reports: one EMF line.
+//! What an invocation reports: EMF lines.
 
 use sluice::delivery::{Answer, DeadLetter};
 use sluice::logs::{Batch, Payload};
+use sluice::ports::EmitMetrics;
 use sluice::records::{Packing, PutReport, Record};
-use sluice::telemetry::{EmfLine, Unit};
+use sluice::telemetry::{EmfLine, Fate, FatesByMinute, Unit};
 
 use crate::config::Config;
 
@@ -60,6 +61,8 @@ pub(crate) struct Report {
     records_unknown: u64,
     lag_in_ms: Vec<u64>,
     lag_out_ms: Vec<u64>,
+    by_minute: FatesByMinute,
+    processing_ms: Option<u64>,
 }
 
 impl Report {
@@ -70,7 +73,7 @@ impl Report {
     /// What came in and what is wanted of the stream.
     pub fn saw(&mut self, payload: &Payload<'_>, batch: &Batch, packing: &Packing) {
         self.events_in = payload.log_events.len() as u64;
-        self.events_filtered = batch.filtered as u64;
+        self.events_filtered = batch.filtered.len() as u64;
         self.bytes_in = payload.bytes as u64;
         self.wanted_records = packing.records.len() as u64;
         self.wanted_bytes = packing.records.iter().map(|packed| packed.record.bytes() as u64).sum();
@@ -108,6 +111,13 @@ impl Report {
         self.lag_out_ms = lags_ms(timestamps, now_ms);
     }
 
+    /// What became of each log event, and when that was certain.
+    pub fn settled(&mut self, payload: &Payload<'_>, fates: &[Fate], now_ms: u64) {
+        let timestamps = payload.log_events.iter().map(|event| event.timestamp_ms);
+        self.by_minute = FatesByMinute::of(timestamps.zip(fates.iter().copied()), self.arrived_ms);
+        self.processing_ms = Some(now_ms.saturating_sub(self.arrived_ms));
+    }
+
     /// What the queues took.
     pub fn handed_over(&mut self, places: Places) {
         self.places = places;
@@ -132,17 +142,26 @@ impl Report {
         }
     }
 
-    /// The EMF line. Metrics whose absence says the same as zero are left out when they are zero.
-    pub fn to_line(&self, config: &Config) -> String {
-        let mut line = EmfLine::new(
-            self.arrived_ms,
-            &[("StreamName", &config.stream_name), ("FunctionName", &config.function_name)],
-        );
+    /// One EMF line for the invocation, and one for each minute in which its events happened.
+    pub fn emit(&self, config: &Config, metrics: &impl EmitMetrics) {
+        let dimensions =
+            [("StreamName", &*config.stream_name), ("FunctionName", &*config.function_name)];
+        metrics.emit(&self.to_line(&dimensions));
+        for line in self.by_minute.to_lines(&dimensions) {
+            metrics.emit(&line);
+        }
+    }
+
+    /// All metrics of the invocation itself, zeros among them: what is not there cannot be summed
+    /// up by who reads the line.
+    fn to_line(&self, dimensions: &[(&'static str, &str)]) -> String {
+        let mut line = EmfLine::new(self.arrived_ms, dimensions);
         line.metric("EventsIn", Unit::Count, self.events_in)
             .metric("EventsDelivered", Unit::Count, self.events_delivered)
             .metric("EventsFiltered", Unit::Count, self.events_filtered)
             .metric("EventsDeadLettered", Unit::Count, self.places.dead_letters.log_events)
             .metric("EventsQuarantined", Unit::Count, self.places.quarantined.log_events)
+            .metric("EventsOutsideMetricTime", Unit::Count, self.by_minute.outside)
             .metric("PayloadsUndecodable", Unit::Count, self.undecodable)
             .metric("ControlMessages", Unit::Count, self.control_messages)
             .metric("HandOversFailed", Unit::Count, self.hand_overs_failed)
@@ -157,7 +176,8 @@ impl Report {
             .metric_high_resolution("WantedBytes", Unit::Bytes, self.wanted_bytes)
             .metric_high_resolution("WantedRecords", Unit::Count, self.wanted_records)
             .values("LagIn", Unit::Milliseconds, &self.lag_in_ms)
-            .values("LagOut", Unit::Milliseconds, &self.lag_out_ms);
+            .values("LagOut", Unit::Milliseconds, &self.lag_out_ms)
+            .values("ProcessingTime", Unit::Milliseconds, self.processing_ms.as_slice());
         line.to_line()
     }
 }

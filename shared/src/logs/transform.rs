@@ -83,8 +83,8 @@ pub struct Batch {
     bytes: Vec<u8>,
     /// Events to send, in the payload's order.
     pub items: Vec<Item>,
-    /// How many events were left out on purpose.
-    pub filtered: usize,
+    /// Events that were left out on purpose.
+    pub filtered: Vec<usize>,
     /// Events that cannot be sent, with the reason.
     pub failed: Vec<(usize, String)>,
 }
@@ -105,7 +105,7 @@ impl Batch {
                 }
                 Verdict::Drop => {
                     batch.bytes.truncate(start);
-                    batch.filtered += 1;
+                    batch.filtered.push(event);
                 }
                 Verdict::Fail(reason) => {
                     batch.bytes.truncate(start);

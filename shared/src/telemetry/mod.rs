@@ -1,8 +1,10 @@
 //! What functions say about themselves: metrics as EMF lines, logs as JSON lines, both on stdout.
 
 pub mod emf;
+pub mod fate;
 
 pub use emf::{EmfLine, Unit};
+pub use fate::{Fate, FatesByMinute};
 
 use tracing_subscriber::filter::LevelFilter;
 
