@@ -103,6 +103,10 @@ class Engines:
         """Lets SQS answer 503, to everybody, from now on for so long."""
         self._post(f"{self.endpoint}/_sluice/sqs-down/{seconds}")
 
+    def kill_running(self, function: str) -> int:
+        """Ends the function's running invocations as kill -9 does; how many there were."""
+        return int(self._post(f"{self.endpoint}/_sluice/functions/{function}/kill")["killed"])
+
     def faults(self, stream: str, **wanted: float) -> dict[str, int]:
         """Asks the stream engine for faults (see stream-engine/src/faults.rs), without any for none; what was done so far."""
         return dict(self._post(f"{self.stream_endpoint}/_faults", {"stream": stream, **wanted})[stream])

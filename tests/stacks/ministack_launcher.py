@@ -14,7 +14,8 @@
 `GET /_sluice/async-queue` shows what the queue holds and `GET /_sluice/cloudwatch` how its alarms stand;
 `POST /_sluice/schedules/NAME` lets a schedule be due; `POST /_sluice/queues/NAME/wait-over` lets the time pass for which a
 queue's messages are invisible or delayed (an hour after a failed replay); `POST /_sluice/sqs-down/SECONDS` lets SQS answer
-503 for so long. No AWS interface does.
+503 for so long; `POST /_sluice/functions/NAME/kill` ends the function's running invocations as kill -9 does. No AWS interface
+does.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ import cbor2
 from botocore.config import Config
 
 from ministack import app as ministack_app
-from ministack.core import iam_actions, iam_evaluator
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.core.responses import get_account_id
 from ministack.services import cloudwatch, cloudwatch_logs, lambda_svc, scheduler, sqs
 from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
@@ -48,6 +49,7 @@ CLOUDWATCH_PATH = "/_sluice/cloudwatch"
 SCHEDULES_PATH = "/_sluice/schedules/"
 QUEUES_PATH, WAIT_OVER = "/_sluice/queues/", "/wait-over"
 SQS_DOWN_PATH = "/_sluice/sqs-down/"
+FUNCTIONS_PATH, KILL = "/_sluice/functions/", "/kill"
 
 
 def own_sqs_client() -> Any:
@@ -263,6 +265,18 @@ def let_wait_pass(name: str) -> dict[str, Any]:
     return {"unknown": name}
 
 
+def kill_running(function: str) -> dict[str, Any]:
+    with lambda_runtime._lock:
+        workers = [worker for pool in lambda_runtime._workers.values() for worker in pool]
+    killed = 0
+    for worker in workers:
+        process = worker._proc
+        if worker.func_name == function and worker.in_use and worker._current_request_id and process is not None:
+            process.kill()
+            killed += 1
+    return {"killed": killed}
+
+
 def asks_sqs(scope: dict[str, Any]) -> bool:
     headers = dict(scope["headers"])
     return headers.get(b"x-amz-target", b"").startswith(b"AmazonSQS.") or b"/sqs/aws4_request" in headers.get(
@@ -289,6 +303,8 @@ def with_status(app: Any, played: CloudWatch, queue: AsyncQueue) -> Any:
             answer = fire_schedule(played, path.removeprefix(SCHEDULES_PATH))
         elif path.startswith(QUEUES_PATH) and path.endswith(WAIT_OVER) and scope["method"] == "POST":
             answer = let_wait_pass(path.removeprefix(QUEUES_PATH).removesuffix(WAIT_OVER))
+        elif path.startswith(FUNCTIONS_PATH) and path.endswith(KILL) and scope["method"] == "POST":
+            answer = kill_running(path.removeprefix(FUNCTIONS_PATH).removesuffix(KILL))
         elif path.startswith(SQS_DOWN_PATH) and scope["method"] == "POST":
             sqs_down_until = time.time() + float(path.removeprefix(SQS_DOWN_PATH))
             answer = {"until": sqs_down_until}
