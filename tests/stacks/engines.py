@@ -99,6 +99,11 @@ class Engines:
         """Makes every message of the queue visible that is invisible or delayed; how many there were."""
         return int(self._post(f"{self.endpoint}/_sluice/queues/{queue_url.rsplit('/', 1)[-1]}/wait-over")["visible"])
 
+    def counted(self, queue_url: str) -> dict[str, int]:
+        """Messages of a queue, hidden ones included, and the log events that they say they hold; receives none."""
+        with urllib.request.urlopen(f"{self.endpoint}/_sluice/queues/{queue_url.rsplit('/', 1)[-1]}", timeout=10) as answer:
+            return dict(json.load(answer))
+
     def let_sqs_be_down(self, seconds: float) -> None:
         """Lets SQS answer 503, to everybody, from now on for so long."""
         self._post(f"{self.endpoint}/_sluice/sqs-down/{seconds}")

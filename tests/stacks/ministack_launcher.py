@@ -12,7 +12,8 @@
 6. It ends with whoever started it, unless `--stay` is given: a killed demo leaves nothing behind.
 
 `GET /_sluice/async-queue` shows what the queue holds and `GET /_sluice/cloudwatch` how its alarms stand;
-`POST /_sluice/schedules/NAME` lets a schedule be due; `POST /_sluice/queues/NAME/wait-over` lets the time pass for which a
+`POST /_sluice/schedules/NAME` lets a schedule be due; `GET /_sluice/queues/NAME` counts messages and the log events that
+they say they hold, without receiving them; `POST /_sluice/queues/NAME/wait-over` lets the time pass for which a
 queue's messages are invisible or delayed (an hour after a failed replay); `POST /_sluice/sqs-down/SECONDS` lets SQS answer
 503 for so long; `POST /_sluice/functions/NAME/kill` ends the function's running invocations as kill -9 does. No AWS interface
 does.
@@ -254,15 +255,27 @@ def fire_schedule(played: CloudWatch, name: str) -> dict[str, Any]:
     return {"unknown": name}
 
 
-def let_wait_pass(name: str) -> dict[str, Any]:
-    for queue in list(sqs._queues.values()):
-        if queue["name"] == name:
-            now = time.time()
-            waiting = [message for message in queue["messages"] if message.get("visible_at", 0) > now]
-            for message in waiting:
-                message["visible_at"] = now
-            return {"visible": len(waiting)}
-    return {"unknown": name}
+def messages_of(queue: str) -> list[dict[str, Any]] | None:
+    return next((list(one["messages"]) for one in list(sqs._queues.values()) if one["name"] == queue), None)
+
+
+def let_wait_pass(queue: str) -> dict[str, Any]:
+    messages = messages_of(queue)
+    if messages is None:
+        return {"unknown": queue}
+    now = time.time()
+    waiting = [message for message in messages if message.get("visible_at", 0) > now]
+    for message in waiting:
+        message["visible_at"] = now
+    return {"visible": len(waiting)}
+
+
+def counted(queue: str) -> dict[str, Any]:
+    messages = messages_of(queue)
+    if messages is None:
+        return {"unknown": queue}
+    told = (message["message_attributes"].get("LogEvents", {}).get("StringValue", 0) for message in messages)
+    return {"messages": len(messages), "log_events": sum(int(number) for number in told)}
 
 
 def kill_running(function: str) -> dict[str, Any]:
@@ -303,6 +316,8 @@ def with_status(app: Any, played: CloudWatch, queue: AsyncQueue) -> Any:
             answer = fire_schedule(played, path.removeprefix(SCHEDULES_PATH))
         elif path.startswith(QUEUES_PATH) and path.endswith(WAIT_OVER) and scope["method"] == "POST":
             answer = let_wait_pass(path.removeprefix(QUEUES_PATH).removesuffix(WAIT_OVER))
+        elif path.startswith(QUEUES_PATH) and scope["method"] == "GET":
+            answer = counted(path.removeprefix(QUEUES_PATH))
         elif path.startswith(FUNCTIONS_PATH) and path.endswith(KILL) and scope["method"] == "POST":
             answer = kill_running(path.removeprefix(FUNCTIONS_PATH).removesuffix(KILL))
         elif path.startswith(SQS_DOWN_PATH) and scope["method"] == "POST":
