@@ -58,6 +58,13 @@ scenarios: ## Run every scaling scenario in virtual time, and the one of mixed f
 	@cargo run --locked --quiet -p simulator -- --scenario all --quiet
 	@cargo run --locked --quiet -p simulator -- --scenario mixed-faults --seeds $(SEEDS) --quiet
 
+# Only a seed that was asked for: by default the run is the same one every time, and goes on where it was broken off.
+.PHONY: chaos
+chaos: ## Break the whole path in virtual time, a thousand seeds with 10,000 events each, resumable [SEEDS=1000 SEED= EVENTS= FRESH=1]
+	cargo build --locked -p chaos
+	@cargo run --locked --quiet -p chaos -- --seeds $(SEEDS) --quiet $(if $(filter file,$(origin SEED)),,--seed '$(SEED)') \
+		$(if $(EVENTS),--events '$(EVENTS)') $(if $(filter 1,$(FRESH)),--fresh)
+
 .PHONY: lint
 lint: tools ## Check format, clippy, docs and templates
 	cargo fmt --all --check

@@ -362,7 +362,7 @@ def where_they_are(act: failure_act.Act) -> str:
 def kept_apart(act: failure_act.Act) -> str:
     """The payload that no replay can deliver."""
     samples = [(max(0.0, one.at_s - act.started_s), one.quarantined_messages) for one in act.samples]
-    plot = Plot(samples[-1][0], max(1, max(count for _, count in samples)), "seconds", "payloads", y_label=lambda value: f"{value:g}")
+    plot = Plot(samples[-1][0], max(5, max(count for _, count in samples)), "seconds", "payloads")
     points: list[tuple[float, float]] = []
     for at, count in samples:
         if points:
