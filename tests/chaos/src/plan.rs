@@ -239,7 +239,9 @@ pub struct Plan {
     pub family: Family,
     /// Log events, at least; poison payloads count as one each.
     pub events: usize,
-    /// Log events of a payload at the most.
+    /// Log events of a payload at the least,
+    pub payload_events_min: usize,
+    /// and at the most.
     pub payload_events_max: usize,
     /// Payloads come for so long.
     pub traffic_ms: u64,
@@ -269,11 +271,41 @@ pub struct Plan {
     pub failing: f64,
     /// Events that no record can hold.
     pub huge: usize,
+    /// CloudWatch Logs first asks whether the function can be reached.
+    pub control_message: bool,
     /// What goes wrong.
     pub troubles: Vec<Trouble>,
 }
 
 impl Plan {
+    /// One payload of so many events, one processor, and nothing goes wrong; a frame for tests.
+    #[must_use]
+    pub fn still(events: usize) -> Self {
+        Self {
+            seed: 0,
+            family: Family::Calm,
+            events,
+            payload_events_min: events,
+            payload_events_max: events,
+            traffic_ms: MINUTE_MS,
+            record_format: RecordFormat::Single,
+            record_bytes_target: 1_024,
+            shards: 1,
+            processors: 1,
+            put_attempts_max: 2,
+            replay_attempts_max: 5,
+            replay_every_ms: 24 * HOUR_MS,
+            replayers: 1,
+            receive_count_max: 1_000,
+            poison: 0.0,
+            filtered: 0.0,
+            failing: 0.0,
+            huge: 0,
+            control_message: false,
+            troubles: Vec::new(),
+        }
+    }
+
     /// The plan of a seed.
     #[must_use]
     pub fn draw(seed: u64, events: usize) -> Self {
@@ -285,6 +317,7 @@ impl Plan {
             seed,
             family,
             events,
+            payload_events_min: 1,
             payload_events_max: rng.usize(5..=80),
             traffic_ms: rng.u64(20..=90) * MINUTE_MS,
             record_format: formats[rng.usize(..formats.len())],
@@ -300,6 +333,7 @@ impl Plan {
             filtered: if rng.bool() { 0.05 } else { 0.0 },
             failing: 0.0,
             huge: 0,
+            control_message: true,
             troubles: Vec::new(),
         };
         if family == Family::Mixed {

@@ -380,7 +380,9 @@ impl World {
         let payloads = (plan.events * 2).div_ceil(plan.payload_events_max + 1).max(1);
         let gap_ms = plan.traffic_ms / payloads as u64;
         let mut huge = plan.huge;
-        processors.invoke(logs::event(&logs::control_payload()), 0);
+        if plan.control_message {
+            processors.invoke(logs::event(&logs::control_payload()), 0);
+        }
         loop {
             let left = plan.events.saturating_sub(self.sent.borrow().len());
             if left == 0 {
@@ -390,7 +392,7 @@ impl World {
             let (event, events) = if rng.f64() < plan.poison {
                 (self.sent.borrow_mut().poison(&mut rng), 1)
             } else {
-                let events = rng.usize(1..=plan.payload_events_max).min(left);
+                let events = rng.usize(plan.payload_events_min..=plan.payload_events_max).min(left);
                 let kind = || {
                     if huge > 0 && rng.u8(..50) == 0 {
                         huge -= 1;
