@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 TOOLS := .tools/venv/bin
 DEPLOY_TOOLS := .tools/deploy/bin
-FUNCTIONS := log-processor scale-up scale-down
+FUNCTIONS := log-processor dlq-replayer scale-up scale-down
 # Lambda runs arm64 for a fifth less money.
 ARCHITECTURE ?= arm64
 AUTOSCALING_STACK ?= sluice-autoscaling
@@ -27,9 +27,9 @@ tools: ## Install the pinned local engines and checks into .tools/
 	@$(PYTHON) tests/stacks/install.py
 
 .PHONY: demo
-demo: tools ## Carry 120,000 log events through the local stacks and compare [FORMAT= TRANSFORM= EVENTS= SEED= LOGS= SCALING=0 KEEP=1]
+demo: tools ## Carry 120,000 log events through the local stacks and compare [FORMAT= TRANSFORM= EVENTS= SEED= LOGS= SCALING=0 FAILURES=0 KEEP=1]
 	@FORMAT='$(FORMAT)' TRANSFORM='$(TRANSFORM)' EVENTS='$(EVENTS)' LOGS='$(LOGS)' KEEP='$(KEEP)' SCALING='$(SCALING)' \
-		SEED='$(if $(filter file,$(origin SEED)),,$(SEED))' $(TOOLS)/python tests/stacks/demo.py
+		FAILURES='$(FAILURES)' SEED='$(if $(filter file,$(origin SEED)),,$(SEED))' $(TOOLS)/python tests/stacks/demo.py
 
 .PHONY: demo-stop
 demo-stop: ## Stop the engines that `make demo KEEP=1` left up
@@ -58,6 +58,13 @@ scenarios: ## Run every scaling scenario in virtual time, and the one of mixed f
 	@cargo run --locked --quiet -p simulator -- --scenario all --quiet
 	@cargo run --locked --quiet -p simulator -- --scenario mixed-faults --seeds $(SEEDS) --quiet
 
+# Only a seed that was asked for: by default the run is the same one every time, and goes on where it was broken off.
+.PHONY: chaos
+chaos: ## Break the whole path in virtual time, a thousand seeds with 10,000 events each, resumable [SEEDS=1000 SEED= EVENTS= FRESH=1]
+	cargo build --locked -p chaos
+	@cargo run --locked --quiet -p chaos -- --seeds $(SEEDS) --quiet $(if $(filter file,$(origin SEED)),,--seed '$(SEED)') \
+		$(if $(EVENTS),--events '$(EVENTS)') $(if $(filter 1,$(FRESH)),--fresh)
+
 .PHONY: lint
 lint: tools ## Check format, clippy, docs and templates
 	cargo fmt --all --check
@@ -75,7 +82,7 @@ build: ## Build the functions for this machine
 
 .PHONY: deploy-tools
 deploy-tools:
-	@$(PYTHON) tests/stacks/install.py --for-deploy
+	@$(PYTHON) tests/stacks/install.py --for-deploy >&2
 
 .PHONY: package
 package: deploy-tools ## Build the functions for Lambda, as zips under target/lambda/ [ARCHITECTURE=arm64|x86_64]
@@ -104,11 +111,24 @@ else
 endif
 
 .PHONY: deploy-log-processing
-deploy-log-processing: deploy-tools $(if $(BUCKET),package) ## Build, upload, and launch or update the processor: BUCKET= [LOG_PROCESSING_STACK= PARAMETERS=]
+deploy-log-processing: deploy-tools $(if $(BUCKET),package) ## Build, upload, and launch or update processor and replayer: BUCKET= [LOG_PROCESSING_STACK= PARAMETERS=]
 	@test -n '$(BUCKET)' || { echo 'BUCKET=<an S3 bucket in your region> is needed for the code' >&2; exit 2; }
-	@set -x; $(call upload,log-processor); \
-	$(call deploy,$(LOG_PROCESSING_STACK),infra/log-processing.yaml,CodeS3Bucket='$(BUCKET)' CodeS3Key="$$key" \
-		Architecture='$(ARCHITECTURE)' $(PARAMETERS))
+	@set -x; $(call upload,log-processor); processor=$$key; $(call upload,dlq-replayer); replayer=$$key; \
+	$(call deploy,$(LOG_PROCESSING_STACK),infra/log-processing.yaml,CodeS3Bucket='$(BUCKET)' CodeS3Key="$$processor" \
+		CodeS3KeyDlqReplayer="$$replayer" Architecture='$(ARCHITECTURE)' $(PARAMETERS))
+
+# The queue itself, or the stack whose output names it.
+quarantine = $(DEPLOY_TOOLS)/python infra/quarantine.py $(1) \
+	$(if $(QUARANTINE_QUEUE),--queue '$(QUARANTINE_QUEUE)',--stack '$(LOG_PROCESSING_STACK)') \
+	$(if $(REASON),--reason '$(REASON)') $(if $(MAX),--max '$(MAX)')
+
+.PHONY: quarantine-show
+quarantine-show: deploy-tools ## Show what lies in quarantine [LOG_PROCESSING_STACK= or QUARANTINE_QUEUE=url, REASON= MAX= TEXT=1 JSON=1]
+	@$(call quarantine,show) $(if $(filter 1,$(TEXT)),--text) $(if $(filter 1,$(JSON)),--json)
+
+.PHONY: quarantine-send-back
+quarantine-send-back: deploy-tools ## After a repair, send it back to be replayed [as above, REASON= MAX= DRY_RUN=1]
+	@$(call quarantine,send-back) $(if $(filter 1,$(DRY_RUN)),--dry-run)
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed

@@ -185,17 +185,24 @@ class AsyncQueue:
             with self._changed:
                 self.dropped += 1
             return
+        self._watch("AsyncEventsDropped", function_name(waiting.function), 1)
         body = result.get("body")
         message = body.get("errorMessage") or body.get("message") if isinstance(body, dict) else body
-        self._dead_letter(
-            policy.dead_letter_arn,
-            json.dumps(waiting.event),
-            {
-                "RequestID": ("String", waiting.request_id),
-                "ErrorCode": ("Number", "429" if result.get("throttle") else "200"),
-                # AWS cuts the message at 1 KB.
-                "ErrorMessage": ("String", str(message or "unknown")[:1024]),
-            },
-        )
+        try:
+            self._dead_letter(
+                policy.dead_letter_arn,
+                json.dumps(waiting.event),
+                {
+                    "RequestID": ("String", waiting.request_id),
+                    "ErrorCode": ("Number", "429" if result.get("throttle") else "200"),
+                    # AWS cuts the message at 1 KB.
+                    "ErrorMessage": ("String", str(message or "unknown")[:1024]),
+                },
+            )
+        except Exception:  # as on AWS: a metric, and the event is gone
+            self._watch("DeadLetterErrors", function_name(waiting.function), 1)
+            with self._changed:
+                self.dropped += 1
+            return
         with self._changed:
             self.dead_lettered += 1

@@ -34,22 +34,19 @@ def stream_engine() -> Path:
     return TARGET / "engine" / "stream-engine"
 
 
-def log_processor() -> Path:
-    """Path of the function's release binary, built when needed. SLUICE_LOG_PROCESSOR names one that is built already."""
-    if given := os.environ.get("SLUICE_LOG_PROCESSOR"):
-        return Path(given)
-    cargo_build("--release", "-p", "log-processor")
-    return TARGET / "release" / "log-processor"
+# Everything that users deploy.
+FUNCTIONS = ("log-processor", "dlq-replayer", "scale-up", "scale-down")
 
 
-def scaling_functions() -> tuple[Path, Path]:
-    """Paths of scale-up's and scale-down's release binaries, built when needed. SLUICE_SCALE_UP and SLUICE_SCALE_DOWN
-    name ones that are built already."""
-    given = os.environ.get("SLUICE_SCALE_UP"), os.environ.get("SLUICE_SCALE_DOWN")
-    if given[0] and given[1]:
-        return Path(given[0]), Path(given[1])
-    cargo_build("--release", "-p", "scale-up", "-p", "scale-down")
-    return TARGET / "release" / "scale-up", TARGET / "release" / "scale-down"
+def functions(*names: str) -> dict[str, Path]:
+    """Paths of these functions' release binaries, built when needed. SLUICE_LOG_PROCESSOR, SLUICE_DLQ_REPLAYER and so on name
+    ones that are built already."""
+    given = {name: os.environ.get(f"SLUICE_{name.upper().replace('-', '_')}") for name in names}
+    missing = [name for name in names if not given[name]]
+    if missing:
+        # In one call, so that what they share is compiled once.
+        cargo_build("--release", *(argument for name in missing for argument in ("-p", name)))
+    return {name: Path(given[name] or TARGET / "release" / name) for name in names}
 
 
 def package(binary: Path, archive: Path) -> Path:

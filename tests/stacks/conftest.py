@@ -12,14 +12,20 @@ import binaries
 import engines as local
 import pytest
 import stack
+from demo import awslogs
 from read_back import Event
 
 Launch = Callable[..., stack.Pipeline]
 
 
 @pytest.fixture(scope="session")
-def function_binary() -> Path:
-    return binaries.log_processor()
+def functions() -> dict[str, Path]:
+    return binaries.functions(*binaries.FUNCTIONS)
+
+
+@pytest.fixture(scope="session")
+def function_binary(functions: dict[str, Path]) -> Path:
+    return functions["log-processor"]
 
 
 @pytest.fixture(scope="session")
@@ -34,12 +40,12 @@ _names = itertools.count(1)
 
 @pytest.fixture
 def launch(engines: local.Engines, function_binary: Path) -> Launch:
-    """Launches log-processing.yaml against a new stream: `launch(shards=1, LogGroupNames=..., RecordFormat=...)`."""
+    """Launches log-processing.yaml against a new stream: `launch(shards=1, replayer=…, LogGroupNames=…, RecordFormat=…)`."""
 
-    def launch_one(shards: int = 1, **parameters: Any) -> stack.Pipeline:
+    def launch_one(shards: int = 1, replayer: Path | None = None, **parameters: Any) -> stack.Pipeline:
         name = f"test-{next(_names)}"
         stack.create_stream(engines, name, shards)
-        return stack.launch_processor(engines, function_binary, name, name, shards, parameters)
+        return stack.launch_processor(engines, function_binary, name, name, shards, parameters, replayer)
 
     return launch_one
 
@@ -62,3 +68,18 @@ def write_logs(engines: local.Engines, group: str, stream: str, messages: list[s
         logEvents=[{"timestamp": timestamp, "message": message} for message in messages],
     )
     return [Event(group, stream, timestamp, message.encode()) for message in messages]
+
+
+def payload_event(messages: list[str], group: str = "g", stream: str = "s", timestamp: int | None = None) -> dict[str, Any]:
+    """One payload as CloudWatch Logs hands it to the processor."""
+    at = now_ms() if timestamp is None else timestamp
+    return awslogs(
+        {
+            "messageType": "DATA_MESSAGE",
+            "owner": "000000000000",
+            "logGroup": group,
+            "logStream": stream,
+            "subscriptionFilters": ["f"],
+            "logEvents": [{"id": str(number), "timestamp": at, "message": text} for number, text in enumerate(messages)],
+        }
+    )

@@ -1,5 +1,5 @@
-"""`make demo`: real log lines from CloudWatch Logs into a Kinesis stream that scales itself, on local engines, and the
-proof of it."""
+"""`make demo`: real log lines from CloudWatch Logs into a Kinesis stream that scales itself and loses nothing when it fails,
+on local engines, and the proof of it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 import binaries
 import engines as local
+import failure_act
 import log_lines
 import report
 import scaling_act
@@ -57,6 +58,7 @@ class Options:
     logs: Path | None
     keep: bool
     scaling: bool
+    failures: bool
 
     @staticmethod
     def from_environment(environment: dict[str, str]) -> Options:
@@ -83,6 +85,7 @@ class Options:
             logs=logs,
             keep=one_of("KEEP", ("0", "1")) == "1",
             scaling=one_of("SCALING", ("1", "0")) == "1",
+            failures=one_of("FAILURES", ("1", "0")) == "1",
         )
 
 
@@ -293,8 +296,11 @@ def run(options: Options, progress: Progress) -> bool:
         batches = log_lines.generated(options.seed, total)
         print(f"FORMAT={options.record_format} TRANSFORM={options.transform} SEED={options.seed} EVENTS={total}")
 
-    stream_engine, function = binaries.stream_engine(), binaries.log_processor()
-    scaling_functions = binaries.scaling_functions() if options.scaling else None
+    stream_engine = binaries.stream_engine()
+    scaling_functions = ("scale-up", "scale-down") if options.scaling else ()
+    replayer = ("dlq-replayer",) if options.failures else ()
+    built = binaries.functions("log-processor", *scaling_functions, *replayer)
+    function = built["log-processor"]
     progress.step("starting MiniStack and ferrokinesis on loopback")
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     local.stop_left_up(DIRECTORY / "run")
@@ -327,7 +333,7 @@ def run(options: Options, progress: Progress) -> bool:
         arrivals = Arrivals()
         arrivals.take(records(engines, pipeline.stream_name), options.record_format, options.transform)
         dead: Counter[Event] = Counter()
-        letters = stack.dead_letters(engines, pipeline)
+        letters = stack.dead_letters(engines, pipeline) + stack.quarantined(engines, pipeline)
         undecodable = 0
         for letter in letters:
             try:
@@ -350,15 +356,21 @@ def run(options: Options, progress: Progress) -> bool:
             print_examples(sender.sent, arrivals)
         emf = stack.metrics(stack.function_log(engines, pipeline))
         queue = engines.async_queue()
-        act = None
-        if scaling_functions:
+        act = failures = None
+        if options.scaling:
             progress.step("now the load changes: launching both stacks around a stream of their own, with scaling")
-            act = scaling_act.play(engines, function, *scaling_functions, progress.step)
+            act = scaling_act.play(engines, function, built["scale-up"], built["scale-down"], progress.step)
             progress.step("compared\n")
             print_table(act.rows())
             for at_s, who, text in act.decisions:
                 print(f"{at_s:5.1f} s  {who}: {text.split('; $')[0]}")
             good = good and act.good
+        if options.failures:
+            progress.step("now something fails: launching the stack around a stream of its own, with its replayer")
+            failures = failure_act.play(engines, function, built["dlq-replayer"], progress.step)
+            progress.step("compared\n")
+            print_table(failures.rows())
+            good = good and failures.good
         page = report.write(
             DIRECTORY / "report.html",
             report.Facts(
@@ -374,6 +386,7 @@ def run(options: Options, progress: Progress) -> bool:
                 metrics=emf,
                 queue=queue,
                 act=act,
+                failures=failures,
                 origin=f"LOGS={options.logs}" if options.logs else f"SEED={options.seed} EVENTS={total}",
             ),
         )
@@ -411,7 +424,7 @@ def main() -> int:
         print("stopped" if local.stop_left_up(DIRECTORY / "run") else "nothing to stop")
         return 0
     if sys.argv[1:]:
-        print(__doc__, "\n\nusage: demo.py [stop]; set FORMAT, TRANSFORM, SEED, EVENTS, LOGS, KEEP, SCALING in the environment")
+        print(__doc__, "\n\nusage: demo.py [stop]; set FORMAT, TRANSFORM, SEED, EVENTS, LOGS, KEEP, SCALING, FAILURES in the environment")
         return 2
     # SIGINT too: a shell that starts this in the background hands it on ignored, and Python then leaves it so.
     signal.signal(signal.SIGINT, interrupted)

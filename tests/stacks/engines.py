@@ -93,8 +93,35 @@ class Engines:
 
     def fire_schedule(self, name: str) -> None:
         """Lets a schedule be due now."""
-        request = urllib.request.Request(f"{self.endpoint}/_sluice/schedules/{name}", method="POST")
-        urllib.request.urlopen(request, timeout=10).close()
+        self._post(f"{self.endpoint}/_sluice/schedules/{name}")
+
+    def let_wait_pass(self, queue_url: str) -> int:
+        """Makes every message of the queue visible that is invisible or delayed; how many there were."""
+        return int(self._post(f"{self.endpoint}/_sluice/queues/{queue_url.rsplit('/', 1)[-1]}/wait-over")["visible"])
+
+    def counted(self, queue_url: str) -> dict[str, int]:
+        """Messages of a queue, hidden ones included, and the log events that they say they hold; receives none."""
+        with urllib.request.urlopen(f"{self.endpoint}/_sluice/queues/{queue_url.rsplit('/', 1)[-1]}", timeout=10) as answer:
+            return dict(json.load(answer))
+
+    def let_sqs_be_down(self, seconds: float) -> None:
+        """Lets SQS answer 503, to everybody, from now on for so long."""
+        self._post(f"{self.endpoint}/_sluice/sqs-down/{seconds}")
+
+    def kill_running(self, function: str) -> int:
+        """Ends the function's running invocations as kill -9 does; how many there were."""
+        return int(self._post(f"{self.endpoint}/_sluice/functions/{function}/kill")["killed"])
+
+    def faults(self, stream: str, **wanted: float) -> dict[str, int]:
+        """Asks the stream engine for faults (see stream-engine/src/faults.rs), without any for none; what was done so far."""
+        return dict(self._post(f"{self.stream_endpoint}/_faults", {"stream": stream, **wanted})[stream])
+
+    @staticmethod
+    def _post(url: str, body: Any = None) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(url, data=data, method="POST")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return dict(json.load(answer))
 
     def check_alive(self) -> None:
         for name, process in (("MiniStack", self.ministack), ("the stream engine", self.stream)):

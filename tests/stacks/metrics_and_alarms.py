@@ -209,6 +209,8 @@ class CloudWatch:
         breaching = []
         for ago in range(int(alarm.get("EvaluationPeriods") or 1)):
             value = self.metrics.statistic(metric, statistic, minutes, ago, now_s)
+            if value is None and alarm.get("TreatMissingData") == "ignore":
+                return
             missing = alarm.get("TreatMissingData", "missing") == "breaching"
             breaching.append(missing if value is None else compare(value, float(alarm["Threshold"])))
         self.change(alarm, "ALARM" if all(breaching) else "OK", f"evaluated against {alarm['Threshold']:.0f}")

@@ -12,7 +12,11 @@
 6. It ends with whoever started it, unless `--stay` is given: a killed demo leaves nothing behind.
 
 `GET /_sluice/async-queue` shows what the queue holds and `GET /_sluice/cloudwatch` how its alarms stand;
-`POST /_sluice/schedules/NAME` lets a schedule be due. No AWS interface does.
+`POST /_sluice/schedules/NAME` lets a schedule be due; `GET /_sluice/queues/NAME` counts messages and the log events that
+they say they hold, without receiving them; `POST /_sluice/queues/NAME/wait-over` lets the time pass for which a
+queue's messages are invisible or delayed (an hour after a failed replay); `POST /_sluice/sqs-down/SECONDS` lets SQS answer
+503 for so long; `POST /_sluice/functions/NAME/kill` ends the function's running invocations as kill -9 does. No AWS interface
+does.
 """
 
 from __future__ import annotations
@@ -33,9 +37,9 @@ import cbor2
 from botocore.config import Config
 
 from ministack import app as ministack_app
-from ministack.core import iam_actions, iam_evaluator
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.core.responses import get_account_id
-from ministack.services import cloudwatch, cloudwatch_logs, lambda_svc, scheduler
+from ministack.services import cloudwatch, cloudwatch_logs, lambda_svc, scheduler, sqs
 from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
 
 from async_queue import AsyncQueue
@@ -44,6 +48,9 @@ from metrics_and_alarms import MINUTE_S, CloudWatch, key, permits
 STATUS_PATH = "/_sluice/async-queue"
 CLOUDWATCH_PATH = "/_sluice/cloudwatch"
 SCHEDULES_PATH = "/_sluice/schedules/"
+QUEUES_PATH, WAIT_OVER = "/_sluice/queues/", "/wait-over"
+SQS_DOWN_PATH = "/_sluice/sqs-down/"
+FUNCTIONS_PATH, KILL = "/_sluice/functions/", "/kill"
 
 
 def own_sqs_client() -> Any:
@@ -56,9 +63,9 @@ def own_sqs_client() -> Any:
 
 
 def send_to_queue(arn: str, body: str, attributes: dict[str, tuple[str, str]]) -> None:
-    sqs = own_sqs_client()
-    url = sqs.get_queue_url(QueueName=arn.rsplit(":", 1)[-1])["QueueUrl"]
-    sqs.send_message(
+    client = own_sqs_client()
+    url = client.get_queue_url(QueueName=arn.rsplit(":", 1)[-1])["QueueUrl"]
+    client.send_message(
         QueueUrl=url,
         MessageBody=body,
         MessageAttributes={
@@ -140,8 +147,9 @@ def evaluate_joins_in_conditions() -> None:
             module._evaluate_conditions = with_joins
 
 
-def enforce_roles_on_cloudwatch() -> None:
-    # MiniStack allows what it does not recognise, and it does not recognise rpc-v2-cbor, which the Rust SDK speaks.
+def name_actions_as_aws_does() -> None:
+    # MiniStack allows what it does not recognise, and it does not recognise rpc-v2-cbor, which the Rust SDK speaks. And it
+    # takes a look at a function's concurrency for a change of it.
     action, resource = iam_actions.extract_iam_action, iam_actions.extract_resource_arn
 
     def operation(service: str, path: str) -> str | None:
@@ -149,6 +157,8 @@ def enforce_roles_on_cloudwatch() -> None:
 
     def with_operation(service: str, method: str, path: str, *rest: Any) -> Any:
         named = operation(service, path)
+        if service == "lambda" and method == "GET" and path.endswith("/concurrency"):
+            return "lambda:GetFunctionConcurrency"
         return f"cloudwatch:{named}" if named else action(service, method, path, *rest)
 
     def with_alarm(service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any) -> Any:
@@ -229,7 +239,7 @@ def close_the_holes() -> tuple[CloudWatch, AsyncQueue]:
         queue, group, stream, events
     )
     evaluate_joins_in_conditions()
-    enforce_roles_on_cloudwatch()
+    name_actions_as_aws_does()
     resolve = iam_evaluator._resolve_condition_key
     iam_evaluator._resolve_condition_key = lambda name, context: (
         "true" if name.lower() == "aws:securetransport" else resolve(name, context)
@@ -245,15 +255,74 @@ def fire_schedule(played: CloudWatch, name: str) -> dict[str, Any]:
     return {"unknown": name}
 
 
+def messages_of(queue: str) -> list[dict[str, Any]] | None:
+    return next((list(one["messages"]) for one in list(sqs._queues.values()) if one["name"] == queue), None)
+
+
+def let_wait_pass(queue: str) -> dict[str, Any]:
+    messages = messages_of(queue)
+    if messages is None:
+        return {"unknown": queue}
+    now = time.time()
+    waiting = [message for message in messages if message.get("visible_at", 0) > now]
+    for message in waiting:
+        message["visible_at"] = now
+    return {"visible": len(waiting)}
+
+
+def counted(queue: str) -> dict[str, Any]:
+    messages = messages_of(queue)
+    if messages is None:
+        return {"unknown": queue}
+    told = (message["message_attributes"].get("LogEvents", {}).get("StringValue", 0) for message in messages)
+    return {"messages": len(messages), "log_events": sum(int(number) for number in told)}
+
+
+def kill_running(function: str) -> dict[str, Any]:
+    with lambda_runtime._lock:
+        workers = [worker for pool in lambda_runtime._workers.values() for worker in pool]
+    killed = 0
+    for worker in workers:
+        process = worker._proc
+        if worker.func_name == function and worker.in_use and worker._current_request_id and process is not None:
+            process.kill()
+            killed += 1
+    return {"killed": killed}
+
+
+def asks_sqs(scope: dict[str, Any]) -> bool:
+    headers = dict(scope["headers"])
+    return headers.get(b"x-amz-target", b"").startswith(b"AmazonSQS.") or b"/sqs/aws4_request" in headers.get(
+        b"authorization", b""
+    )
+
+
 def with_status(app: Any, played: CloudWatch, queue: AsyncQueue) -> Any:
+    sqs_down_until = 0.0
+
     async def serve(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        nonlocal sqs_down_until
         path = scope["path"] if scope["type"] == "http" else ""
+        if path and time.time() < sqs_down_until and asks_sqs(scope):
+            headers = [(b"content-type", b"application/x-amz-json-1.0")]
+            await send({"type": "http.response.start", "status": 503, "headers": headers})
+            await send({"type": "http.response.body", "body": b'{"__type":"ServiceUnavailable"}'})
+            return
         if path == STATUS_PATH:
             answer: dict[str, Any] = queue.status()
         elif path == CLOUDWATCH_PATH:
             answer = {**played.status(), "in_flight": lambda_svc.executions_in_flight()[1]}
         elif path.startswith(SCHEDULES_PATH) and scope["method"] == "POST":
             answer = fire_schedule(played, path.removeprefix(SCHEDULES_PATH))
+        elif path.startswith(QUEUES_PATH) and path.endswith(WAIT_OVER) and scope["method"] == "POST":
+            answer = let_wait_pass(path.removeprefix(QUEUES_PATH).removesuffix(WAIT_OVER))
+        elif path.startswith(QUEUES_PATH) and scope["method"] == "GET":
+            answer = counted(path.removeprefix(QUEUES_PATH))
+        elif path.startswith(FUNCTIONS_PATH) and path.endswith(KILL) and scope["method"] == "POST":
+            answer = kill_running(path.removeprefix(FUNCTIONS_PATH).removesuffix(KILL))
+        elif path.startswith(SQS_DOWN_PATH) and scope["method"] == "POST":
+            sqs_down_until = time.time() + float(path.removeprefix(SQS_DOWN_PATH))
+            answer = {"until": sqs_down_until}
         else:
             await app(scope, receive, send)
             return

@@ -65,6 +65,16 @@ def arrivals_ms(engines: Engines, stream_name: str) -> dict[str, int]:
     return found
 
 
+def ever_written(engines: Engines, stream_name: str) -> Iterator[Record]:
+    """Every record that a stream of this name ever took, one that was deleted since included: from the engine's own log."""
+    with open(engines.run_directory / ARRIVALS, "rb") as lines:
+        for line in lines:
+            record = json.loads(line)
+            if record["stream"] == stream_name:
+                data = base64.b64decode(record["data"])
+                yield Record(record.get("shard_id", ""), record["partition_key"], data, record["ts"])
+
+
 def exact_arrival_ms(served_ms: int, captured_ms: int | None) -> int:
     """The captured arrival, provided that it is the served one in more detail."""
     if captured_ms is None or not 0 <= captured_ms - served_ms < 1000:

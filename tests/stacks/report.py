@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import failure_act
 from scaling_act import MINUTE_S, Act
 
 WIDTH, HEIGHT = 640, 260
 LEFT, RIGHT, TOP, BOTTOM = 64, 14, 14, 40
 PUT_UNIT_BYTES = 25 * 1024
 POINTS_MAX = 4_000
-COUNTERS = ("EventsIn", "EventsDelivered", "EventsFiltered", "EventsDeadLettered", "RecordsOut", "PutUnits", "PutTries",
-            "RecordsThrottled")  # fmt: skip
+COUNTERS = ("EventsIn", "EventsDelivered", "EventsFiltered", "EventsDeadLettered", "EventsQuarantined", "RecordsOut",
+            "PutUnits", "PutTries", "RecordsThrottled")  # fmt: skip
 
 STYLE = """
 :root { color-scheme: light dark; --bg:#f7f8fa; --card:#fff; --ink:#1b2330; --soft:#5d6879; --line:#dfe3ea;
@@ -66,6 +67,7 @@ class Facts:
     metrics: Sequence[dict[str, Any]]
     queue: dict[str, int]
     act: Act | None = None
+    failures: failure_act.Act | None = None
 
 
 def ticks(most: float, wanted: int = 5) -> list[float]:
@@ -336,6 +338,52 @@ def scaled(act: Act) -> str:
     )
 
 
+def where_they_are(act: failure_act.Act) -> str:
+    """Every event is somewhere: on its way, in the stream, or waiting in the dead-letter queue."""
+    first = int(act.started_s * 10)
+    sent, delivered = running_total(act.sent_at, first), running_total(act.delivered_at, first)
+    most_x = max(sent[-1][0], delivered[-1][0], act.replay[1] - act.started_s)
+    sent.append((most_x, sent[-1][1]))
+    delivered.append((most_x, delivered[-1][1]))
+    plot = Plot(most_x, sent[-1][1], "seconds", "events")
+    plot.line("sa", sent)
+    plot.line("sb", delivered)
+    waiting = [(max(0.0, one.at_s - act.started_s), one.dead_lettered_events) for one in act.samples]
+    plot.line("sc", [(at, count) for at, count in waiting if at <= most_x])
+    for at, label in ((act.refusing[0], "refuses"), (act.refusing[1], "takes again"), (act.replay[0], "replay")):
+        plot.mark(at - act.started_s, label)
+    text = (
+        f"Running totals.{key('a', 'sent')}{key('b', 'in the stream')}{key('c', 'waiting in the dead-letter queue')}. "
+        "The replay brings the second line up to the first."
+    )
+    return card("Where the events are", text, plot.svg("Events sent, delivered and dead-lettered over time"))
+
+
+def kept_apart(act: failure_act.Act) -> str:
+    """The payload that no replay can deliver."""
+    samples = [(max(0.0, one.at_s - act.started_s), one.quarantined_messages) for one in act.samples]
+    plot = Plot(samples[-1][0], max(5, max(count for _, count in samples)), "seconds", "payloads")
+    points: list[tuple[float, float]] = []
+    for at, count in samples:
+        if points:
+            points.append((at, points[-1][1]))
+        points.append((at, count))
+    plot.line("sb", points)
+    plot.mark(act.refusing[0] - act.started_s, "poison comes")
+    text = f"{html.escape(', '.join(act.quarantine_reasons))}: it goes there at once, stays for 14 days, and sets off an alarm."
+    return card("In quarantine", text, plot.svg("Payloads in quarantine over time"))
+
+
+def failed(act: failure_act.Act) -> str:
+    body = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in act.rows())
+    count = f'<section class="card"><h2>The count</h2><p>Of a stream of its own.</p><table>{body}</table></section>'
+    return (
+        '<h2 class="part">The stream refuses, and one payload is poison</h2><p>What is refused too often waits in the dead-letter '
+        "queue until the replayer comes, here at once, on AWS every day.</p>"
+        f'<div class="grid">{count}{where_they_are(act)}{kept_apart(act)}</div>'
+    )
+
+
 def write(path: Path, facts: Facts) -> Path:
     """Writes the report and returns its path."""
     cards = [table(facts), own_metrics(facts)]
@@ -354,6 +402,7 @@ def write(path: Path, facts: Facts) -> Path:
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>Sluice demo</title><style>{STYLE}</style><main><h1>{html.escape(facts.title)}</h1>"
         f'<p class="origin">{html.escape(facts.origin)}</p>{verdict}<div class="grid">{"".join(cards)}</div>{scaled(facts.act) if facts.act else ""}'
+        f'{failed(facts.failures) if facts.failures else ""}'
         "<footer>Local engines, not AWS: times are this machine's. Arrival is taken from the stream engine's own log in "
         "milliseconds, because it serves ApproximateArrivalTimestamp in whole seconds. $ per TB: put units and fully used "
         "shard-hours at us-east-1 list prices, without Lambda.</footer></main></html>",

@@ -85,10 +85,11 @@ class Act:
 class Load:
     """Writes log events at a rate that can be changed, and remembers them."""
 
-    def __init__(self, engines: local.Engines) -> None:
+    def __init__(self, engines: local.Engines, log_group: str, events_a_second: int, act: str) -> None:
         self._logs = engines.client("logs")
-        self._logs.create_log_stream(logGroupName=LOG_GROUP, logStreamName="load")
-        self.events_a_second = CALM_EVENTS_A_SECOND
+        self._log_group, self._act = log_group, act
+        self._logs.create_log_stream(logGroupName=log_group, logStreamName="load")
+        self.events_a_second = events_a_second
         self.sent: Counter[Event] = Counter()
         self.sent_at: Counter[int] = Counter()
         self._stop = threading.Event()
@@ -108,13 +109,13 @@ class Load:
 
     def _write(self, number: int, events: int) -> int:
         now = round(time.time() * 1000)
-        messages = [f"event {number + one} of the scaling act" for one in range(events)]
+        messages = [f"event {number + one} of the {self._act} act" for one in range(events)]
         self._logs.put_log_events(
-            logGroupName=LOG_GROUP,
+            logGroupName=self._log_group,
             logStreamName="load",
             logEvents=[{"timestamp": now, "message": message} for message in messages],
         )
-        self.sent.update(Event(LOG_GROUP, "load", now, message.encode()) for message in messages)
+        self.sent.update(Event(self._log_group, "load", now, message.encode()) for message in messages)
         self.sent_at[now // 100] += events
         return number + events
 
@@ -190,7 +191,7 @@ def play(
     )
     watch = Watch(engines, pipeline.function_name)
     started = time.time()
-    load = Load(engines)
+    load = Load(engines, LOG_GROUP, CALM_EVENTS_A_SECOND, "scaling")
     problems = []
     try:
         step(f"{CALM_EVENTS_A_SECOND:,} events a second on {SHARDS} shards; a CloudWatch minute takes {MINUTE_S:.0f} s")

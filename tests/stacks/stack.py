@@ -87,17 +87,25 @@ class Pipeline:
     log_group: str
     dead_letter_queue_url: str
     dead_letter_queue_arn: str
+    quarantine_queue_url: str
+    # Without its code there is none.
+    replayer: str | None
 
 
 def launch(
-    engines: Engines, binary: Path, stack: str, shard_count: int, parameters: Mapping[str, Any] | None = None
+    engines: Engines,
+    binary: Path,
+    stack: str,
+    shard_count: int,
+    parameters: Mapping[str, Any] | None = None,
+    replayer: Path | None = None,
 ) -> Pipeline:
     """Launches both templates and plays what the engines leave out."""
     stream = deploy(
         engines, AUTOSCALING, f"{stack}-autoscaling", {"StreamName": stack, "ShardCountInitial": shard_count}
     )
     create_stream(engines, stream["StreamName"], shard_count)
-    return launch_processor(engines, binary, stack, stream["StreamName"], shard_count, parameters)
+    return launch_processor(engines, binary, stack, stream["StreamName"], shard_count, parameters, replayer)
 
 
 def launch_processor(
@@ -107,7 +115,9 @@ def launch_processor(
     stream_name: str,
     shard_count: int,
     parameters: Mapping[str, Any] | None = None,
+    replayer: Path | None = None,
 ) -> Pipeline:
+    replayed = {"CodeS3KeyDlqReplayer": upload_code(engines, replayer, "dlq-replayer.zip")} if replayer else {}
     processor = deploy(
         engines,
         LOG_PROCESSING,
@@ -118,6 +128,7 @@ def launch_processor(
             "CodeS3Bucket": CODE_BUCKET,
             "CodeS3Key": upload_code(engines, binary),
             "ReservedConcurrency": shard_count,
+            **replayed,
             **(parameters or {}),
         },
     )
@@ -128,6 +139,8 @@ def launch_processor(
         log_group=processor["ProcessorLogGroupName"],
         dead_letter_queue_url=processor["DeadLetterQueueUrl"],
         dead_letter_queue_arn=processor["DeadLetterQueueArn"],
+        quarantine_queue_url=processor["QuarantineQueueUrl"],
+        replayer=processor.get("ReplayerFunctionName"),
     )
     set_what_cloudformation_drops(engines, pipeline, int(processor["ReservedConcurrency"]))
     return pipeline
@@ -180,9 +193,10 @@ def delete_stream(engines: Engines, name: str) -> None:
 
 
 def set_what_cloudformation_drops(engines: Engines, pipeline: Pipeline, reserved_concurrency: int) -> None:
-    """MiniStack's CloudFormation takes these two properties of the function and forgets them (no error).
+    """MiniStack's CloudFormation takes these properties of a function and forgets them (no error).
 
-    Both values are the template's own: its ReservedConcurrency output, its DeadLetterConfig target.
+    The values are the template's own: its ReservedConcurrency output, its DeadLetterConfig target, and for the replayer the
+    two that its tests look up in it.
     """
     functions = engines.client("lambda")
     functions.put_function_concurrency(
@@ -191,6 +205,17 @@ def set_what_cloudformation_drops(engines: Engines, pipeline: Pipeline, reserved
     functions.update_function_configuration(
         FunctionName=pipeline.function_name, DeadLetterConfig={"TargetArn": pipeline.dead_letter_queue_arn}
     )
+    if pipeline.replayer:
+        functions.put_function_concurrency(FunctionName=pipeline.replayer, ReservedConcurrentExecutions=1)
+        functions.put_function_recursion_config(FunctionName=pipeline.replayer, RecursiveLoop="Allow")
+
+
+def set_variables(engines: Engines, function: str, **variables: str | None) -> None:
+    """Changes a function's environment; nothing removes a variable."""
+    functions = engines.client("lambda")
+    set_now = functions.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+    merged = {name: value for name, value in {**set_now, **variables}.items() if value is not None}
+    functions.update_function_configuration(FunctionName=function, Environment={"Variables": merged})
 
 
 def invoke(engines: Engines, pipeline: Pipeline, event: Any, wait: bool = False) -> dict[str, Any]:
@@ -204,10 +229,20 @@ def invoke(engines: Engines, pipeline: Pipeline, event: Any, wait: bool = False)
 
 
 def wake(engines: Engines, function: str, event: Any) -> str | None:
-    """Invokes a scaling function, waiting for the answer: its error's text, or nothing."""
+    """Invokes a function, waiting for the answer: its error's text, or nothing."""
     answer = engines.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
     payload = json.loads(answer["Payload"].read() or b"null")
     return str(payload["errorMessage"]) if answer.get("FunctionError") else None
+
+
+def replay(engines: Engines, pipeline: Pipeline, event: Any = None) -> dict[str, Any]:
+    """Invokes the replayer and returns what it reports."""
+    assert pipeline.replayer is not None
+    answer = engines.client("lambda").invoke(FunctionName=pipeline.replayer, Payload=json.dumps(event or {}).encode())
+    payload = json.loads(answer["Payload"].read() or b"null")
+    if answer.get("FunctionError"):
+        raise StackError(f"{pipeline.replayer}: {payload}")
+    return dict(payload)
 
 
 def settle(engines: Engines, seconds_max: float = 120) -> dict[str, int]:
@@ -225,16 +260,26 @@ def settle(engines: Engines, seconds_max: float = 120) -> dict[str, int]:
 
 def dead_letters(engines: Engines, pipeline: Pipeline) -> list[dict[str, Any]]:
     """Takes every message out of the dead-letter queue."""
+    return taken_out(engines, pipeline.dead_letter_queue_url)
+
+
+def quarantined(engines: Engines, pipeline: Pipeline) -> list[dict[str, Any]]:
+    """Takes every message out of quarantine."""
+    return taken_out(engines, pipeline.quarantine_queue_url)
+
+
+def taken_out(engines: Engines, queue_url: str) -> list[dict[str, Any]]:
     sqs = engines.client("sqs")
+    engines.let_wait_pass(queue_url)
     messages: list[dict[str, Any]] = []
     while True:
         batch = sqs.receive_message(
-            QueueUrl=pipeline.dead_letter_queue_url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+            QueueUrl=queue_url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
         ).get("Messages", [])
         if not batch:
             return messages
         for message in batch:
-            sqs.delete_message(QueueUrl=pipeline.dead_letter_queue_url, ReceiptHandle=message["ReceiptHandle"])
+            sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
             attributes = message.get("MessageAttributes", {})
             messages.append(
                 {
@@ -244,10 +289,11 @@ def dead_letters(engines: Engines, pipeline: Pipeline) -> list[dict[str, Any]]:
             )
 
 
-def function_log(engines: Engines, pipeline: Pipeline) -> list[str]:
-    """Every line that the function wrote, EMF metrics among them."""
+def function_log(engines: Engines, pipeline: Pipeline, function: str | None = None) -> list[str]:
+    """Every line that the processor, or the function given, wrote, EMF metrics among them."""
     logs = engines.client("logs")
-    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=pipeline.log_group)
+    group = f"/sluice/{function}" if function else pipeline.log_group
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
     return [event["message"] for page in pages for event in page["events"]]
 
 

@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from cfnlint.decode import cfn_yaml
+from stack import LOG_PROCESSING
 
 GOOD = {
     "STREAM_NAME": "logs",
@@ -27,6 +29,17 @@ STANDARD = {
     "AWS_REGION": "eu-central-1",
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
+}
+
+
+GOOD_REPLAYER = {
+    "DEAD_LETTER_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/000000000000/dead-letters",
+    "QUARANTINE_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/000000000000/quarantine",
+    "PROCESSOR_FUNCTION": "sluice-log-processor",
+    "PROCESSOR_TIMEOUT_SECONDS": "60",
+    "REPLAY_ATTEMPTS_MAX": "5",
+    "REPLAY_PARALLELISM": "0",
+    "REPLAY_HOPS_MAX": "16",
 }
 
 
@@ -55,3 +68,36 @@ def test_every_malformed_variable_is_named_with_its_value(function_binary: Path,
     for name, value in wrong.items():
         assert name in said and value in said
     assert [name for name in GOOD if name not in wrong and name in said] == []
+
+
+def test_the_replayer_names_every_missing_variable_at_once(functions: dict[str, Path]) -> None:
+    code, said = start(functions["dlq-replayer"], {})
+    assert code != 0
+    assert [name for name in GOOD_REPLAYER if name not in said] == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"DEAD_LETTER_QUEUE_URL": "dead-letters", "REPLAY_ATTEMPTS_MAX": "0"},
+        {"REPLAY_PARALLELISM": "half", "REPLAY_HOPS_MAX": "1001", "PROCESSOR_TIMEOUT_SECONDS": "901"},
+    ],
+)
+def test_the_replayer_names_every_malformed_variable_with_its_value(
+    functions: dict[str, Path], wrong: dict[str, str]
+) -> None:
+    code, said = start(functions["dlq-replayer"], {**GOOD_REPLAYER, **wrong})
+    assert code != 0
+    for name, value in wrong.items():
+        assert name in said and value in said
+    assert [name for name in GOOD_REPLAYER if name not in wrong and name in said] == []
+
+
+def test_the_template_gives_each_function_what_it_reads() -> None:
+    resources = cfn_yaml.load(str(LOG_PROCESSING))["Resources"]
+    for resource, known, optional in (
+        ("Processor", GOOD, {"DEAD_LETTER_QUEUE_URL", "QUARANTINE_QUEUE_URL"}),
+        ("Replayer", GOOD_REPLAYER, set()),
+    ):
+        variables = set(resources[resource]["Properties"]["Environment"]["Variables"])
+        assert variables == set(known) | optional, resource

@@ -1,4 +1,4 @@
-"""What cannot be delivered is in the dead-letter queue, in a shape that can be looked at or fed back."""
+"""What cannot be delivered is in the dead-letter queue or in quarantine, in a shape that can be looked at or fed back."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_payload_that_can_never_succeed_is_kept_raw_with_its_reason(engines: l
     reasons = {}
     for name, event in BAD_PAYLOADS.items():
         assert stack.invoke(engines, pipeline, event, wait=True)["error"] is None, name
-        letters = stack.dead_letters(engines, pipeline)
+        letters = stack.quarantined(engines, pipeline)
         assert len(letters) == 1, name
         assert json.loads(letters[0]["body"]) == event, name
         reasons[name] = letters[0]["attributes"]["Reason"]
@@ -63,6 +63,14 @@ def test_a_payload_that_can_never_succeed_is_kept_raw_with_its_reason(engines: l
     assert all(reason == reason.lower() and " " not in reason for reason in reasons.values()), reasons
     assert len(set(reasons.values())) >= 6, f"reasons that do not tell one failure from another: {reasons}"
     assert list(records(engines, pipeline.stream_name)) == []
+    assert stack.dead_letters(engines, pipeline) == [], "nobody need replay it"
+
+
+def test_without_a_quarantine_it_goes_to_the_dead_letter_queue(engines: local.Engines, launch: Launch) -> None:
+    pipeline = launch()
+    stack.set_variables(engines, pipeline.function_name, QUARANTINE_QUEUE_URL=None)
+    assert stack.invoke(engines, pipeline, BAD_PAYLOADS["not gzip"], wait=True)["error"] is None
+    assert [letter["attributes"]["Reason"] for letter in stack.dead_letters(engines, pipeline)] == ["not-gzip"]
 
 
 def test_unknown_fields_are_accepted(engines: local.Engines, launch: Launch) -> None:
@@ -76,7 +84,7 @@ def test_unknown_fields_are_accepted(engines: local.Engines, launch: Launch) -> 
     assert delivered(engines, pipeline) == Counter([Event("g", "s", 5, b"m")])
 
 
-def test_an_event_that_fits_no_record_is_dead_lettered_alone(engines: local.Engines, launch: Launch) -> None:
+def test_an_event_that_fits_no_record_is_quarantined_alone(engines: local.Engines, launch: Launch) -> None:
     pipeline = launch()
     # Under the record limit as it comes, over it in its envelope (which adds 88 bytes here, and the key some more).
     fits_not = "x" * (RECORD_BYTES_MAX - 80)
@@ -89,12 +97,12 @@ def test_an_event_that_fits_no_record_is_dead_lettered_alone(engines: local.Engi
     assert stack.invoke(engines, pipeline, event, wait=True)["error"] is None
     assert delivered(engines, pipeline) == Counter([Event("g", "s", 0, b"before"), Event("g", "s", 2, b"after")])
     assert max(record.size for record in records(engines, pipeline.stream_name)) <= RECORD_BYTES_MAX
-    letters = stack.dead_letters(engines, pipeline)
+    letters = stack.quarantined(engines, pipeline)
     assert [events_in(json.loads(letter["body"])) for letter in letters] == [[Event("g", "s", 1, fits_not.encode())]]
     assert letters[0]["attributes"]["LogEvents"] == "1"
 
 
-def test_around_the_record_limit_an_event_is_delivered_or_dead_lettered(
+def test_around_the_record_limit_an_event_is_delivered_or_quarantined(
     engines: local.Engines, launch: Launch
 ) -> None:
     pipeline = launch(Transform="passthrough", RecordFormat="single")
@@ -107,7 +115,7 @@ def test_around_the_record_limit_an_event_is_delivered_or_dead_lettered(
         assert stack.invoke(engines, pipeline, event, wait=True)["error"] is None
     written = list(records(engines, pipeline.stream_name))
     assert all(record.size <= RECORD_BYTES_MAX for record in written)
-    dead = [event.message for letter in stack.dead_letters(engines, pipeline) for event in events_in(json.loads(letter["body"]))]
+    dead = [event.message for letter in stack.quarantined(engines, pipeline) for event in events_in(json.loads(letter["body"]))]
     assert sorted([record.data for record in written] + dead) == sorted(message.encode() for message in messages)
     assert messages[0].encode() in dead, "no room for a key"
     assert messages[-1].encode() not in dead, "room enough"
@@ -135,10 +143,7 @@ def test_with_neither_stream_nor_queue_lambda_retries_and_keeps_the_raw_event(
     engines: local.Engines, launch: Launch
 ) -> None:
     pipeline = launch()
-    functions = engines.client("lambda")
-    variables = functions.get_function_configuration(FunctionName=pipeline.function_name)["Environment"]["Variables"]
-    del variables["DEAD_LETTER_QUEUE_URL"]
-    functions.update_function_configuration(FunctionName=pipeline.function_name, Environment={"Variables": variables})
+    stack.set_variables(engines, pipeline.function_name, DEAD_LETTER_QUEUE_URL=None)
     stack.delete_stream(engines, pipeline.stream_name)
     event = awslogs(
         {"messageType": "DATA_MESSAGE", "owner": "000000000000", "logGroup": "g", "logStream": "s",
@@ -179,10 +184,7 @@ def test_a_function_without_a_variable_fails_and_loses_nothing(
     engines: local.Engines, launch: Launch, setting: str
 ) -> None:
     pipeline = launch()
-    functions = engines.client("lambda")
-    variables = functions.get_function_configuration(FunctionName=pipeline.function_name)["Environment"]["Variables"]
-    del variables[setting]
-    functions.update_function_configuration(FunctionName=pipeline.function_name, Environment={"Variables": variables})
+    stack.set_variables(engines, pipeline.function_name, **{setting: None})
     event = awslogs({"messageType": "DATA_MESSAGE", "owner": "0", "logGroup": "g", "logStream": "s",
                      "subscriptionFilters": [], "logEvents": [{"id": "1", "timestamp": 1, "message": "m"}]})  # fmt: skip
     stack.invoke(engines, pipeline, event)

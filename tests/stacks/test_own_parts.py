@@ -118,7 +118,7 @@ def test_an_arrival_must_be_the_served_one_in_more_detail() -> None:
 @pytest.mark.parametrize(
     "variables",
     [{"FORMAT": "avro"}, {"TRANSFORM": "x"}, {"SEED": "abc"}, {"EVENTS": "0"}, {"EVENTS": "1e5"}, {"KEEP": "yes"},
-     {"SCALING": "no"}, {"LOGS": "/no/such/path"}],
+     {"SCALING": "no"}, {"FAILURES": "2"}, {"LOGS": "/no/such/path"}],
 )  # fmt: skip
 def test_a_bad_variable_is_named(variables: dict[str, str]) -> None:
     with pytest.raises(BadVariable, match=next(iter(variables))):
@@ -182,6 +182,18 @@ def test_the_threshold_itself_does_not_breach_and_every_period_must() -> None:
     for one in (at, above):
         played.evaluate(one, 661)
     assert (at["StateValue"], above["StateValue"], invoked) == ("OK", "OK", [])
+
+
+def test_an_alarm_that_ignores_missing_data_stands_as_it_is() -> None:
+    watched = alarm(TreatMissingData="ignore")
+    played, invoked = cloudwatch([watched])
+    played.metrics.put(INCOMING, 601, [101])
+    for now_s in (661, 1_000, 5_000):
+        played.evaluate(watched, now_s)
+    assert (watched["StateValue"], len(invoked)) == ("ALARM", 1)
+    played.metrics.put(INCOMING, 6_001, [0])
+    played.evaluate(watched, 6_061)
+    assert watched["StateValue"] == "OK"
 
 
 def test_an_alarm_without_permission_invokes_nothing() -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import binaries
 import engines as local
 import pytest
 import stack
@@ -27,8 +26,8 @@ SHARD_BYTES, SHARD_RECORDS = 48_000_000, 48_000
 
 
 @pytest.fixture(scope="session")
-def scaling_binaries() -> tuple[Path, Path]:
-    return binaries.scaling_functions()
+def scaling_binaries(functions: dict[str, Path]) -> tuple[Path, Path]:
+    return functions["scale-up"], functions["scale-down"]
 
 
 @pytest.fixture

@@ -128,3 +128,25 @@ def test_a_filter_pattern_keeps_the_rest_away(engines: local.Engines, launch: La
     arrivals = Arrivals()
     arrivals.take(records(engines, pipeline.stream_name), "kpl", "envelope")
     assert sorted(arrivals.events) == sorted([written[0], written[2]])
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_every_alarm_is_one_plain_metric_and_says_what_follows(template: Path) -> None:
+    for name, resource in cfn_yaml.load(str(template))["Resources"].items():
+        if isinstance(resource, dict) and resource["Type"] == "AWS::CloudWatch::Alarm":
+            properties = resource["Properties"]
+            assert "Metrics" not in properties, name
+            assert len(str(properties["AlarmDescription"])) > 120, name
+            assert properties.get("AlarmActions"), name
+            if template == LOG_PROCESSING:
+                # When: what is dead is deleted after so many days, what waits is given up after so many hours.
+                assert re.search(r"14 days|six hours|for good", str(properties["AlarmDescription"])), name
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_every_number_has_a_range_and_says_it(template: Path) -> None:
+    for name, parameter in cfn_yaml.load(str(template))["Parameters"].items():
+        if parameter["Type"] == "Number":
+            bounds = parameter.get("AllowedValues") or [parameter["MinValue"], parameter["MaxValue"]]
+            said = str(parameter["Description"]).replace(",", "")
+            assert all(str(bound) in said for bound in (bounds[0], bounds[-1])), f"{name}: {bounds}"

@@ -13,16 +13,17 @@ use serde_json::Value;
 use sluice::ports::{
     AddTags, Alarm, Clock, ControlError, DataPoint, DescribeAlarms, DescribeStream, EmitMetrics,
     GetMetrics, GetReservableConcurrency, GetReservedConcurrency, ListShards, ListTags,
-    MetricQuery, PutAlarmThreshold, PutReservedConcurrency, RearmAlarm, SplitShard, StreamSummary,
-    UpdateShardCount,
+    MetricQuery, PutAlarmThreshold, PutError, PutRecords, PutReservedConcurrency, RearmAlarm,
+    Refusal, SplitShard, StreamSummary, UpdateShardCount,
 };
+use sluice::records::Record;
 use sluice::scaling::{AlarmState, Shard};
-use tokio::sync::Notify;
 
 use crate::account::Account;
 use crate::cloudwatch::{HIGH_RESOLUTION_MS, MINUTE_MS, MetricAlarm, MetricName, MetricStore};
 use crate::fluid::{Fluid, percentile};
 use crate::functions::AsyncCounts;
+use crate::mortal::Life;
 use crate::stream::{ApiError, Stream};
 use crate::{Traffic, VirtualClock};
 
@@ -439,28 +440,6 @@ impl Cloud {
     }
 }
 
-/// An invocation that can be killed from inside a call.
-#[derive(Debug, Default)]
-pub struct Life {
-    killed: Cell<bool>,
-    notify: Notify,
-}
-
-impl Life {
-    /// Returns once the invocation was killed.
-    pub async fn ended(&self) {
-        while !self.killed.get() {
-            self.notify.notified().await;
-        }
-    }
-
-    async fn die<T>(&self) -> T {
-        self.killed.set(true);
-        self.notify.notify_one();
-        std::future::pending().await
-    }
-}
-
 /// The control plane as one invocation of a scaling function sees it.
 #[derive(Clone)]
 pub struct Control {
@@ -667,6 +646,27 @@ impl GetReservableConcurrency for Control {
     async fn get_reservable_concurrency(&self) -> Result<u32, ControlError> {
         self.call("GetAccountSettings", None, |cloud, _| Ok(cloud.account.borrow().reservable()))
             .await
+    }
+}
+
+/// The stream of an account, to put records into.
+#[derive(Clone)]
+pub struct CloudStream {
+    cloud: Rc<Cloud>,
+}
+
+impl CloudStream {
+    /// The stream of this account.
+    #[must_use]
+    pub fn new(cloud: Rc<Cloud>) -> Self {
+        Self { cloud }
+    }
+}
+
+impl PutRecords for CloudStream {
+    async fn put_records(&self, records: &[&Record]) -> Result<Vec<Option<Refusal>>, PutError> {
+        let stream = &self.cloud.stream;
+        stream.put_records(records).await
     }
 }
 

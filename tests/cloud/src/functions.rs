@@ -4,26 +4,68 @@
 //! then within twice as long, up to five minutes. An event whose invocation fails is tried twice
 //! more, after one minute and after two. What was never handled within six hours, or failed for
 //! good, goes to the function's dead-letter queue.
+//!
+//! A synchronous invocation takes one of the same execution environments, or is refused when none is
+//! free; [`crate::lambda`] is the API for that.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use sluice::ports::Clock;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
 
 use crate::cloud::Cloud;
 use crate::fluid::QUEUE_SECONDS_MAX;
+use crate::queue::Queue;
 
 const THROTTLED_MS: u64 = 1_000;
 const THROTTLED_MS_MAX: u64 = 300_000;
 const FAILED_MS: u64 = 60_000;
-const FAILURES_MAX: u32 = 3;
+/// How often Lambda tries to put an event into a dead-letter queue before it deletes the event. AWS
+/// says "consistently fails" and no number.
+const DEAD_LETTER_TRIES: u32 = 10;
+const DEAD_LETTER_PAUSE: Duration = Duration::from_secs(20);
+/// `ErrorMessage` of a dead letter, in characters. (Lambda guide, dead-letter queues; Nov 2026)
+const ERROR_MESSAGE_CHARS_MAX: usize = 1_024;
 
-/// Handles an event; `Err` says why it failed.
-pub type Handler = Rc<dyn Fn(String) -> LocalBoxFuture<'static, Result<(), String>>>;
+/// Why an invocation failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// `errorType`.
+    pub error_type: String,
+    /// `errorMessage`.
+    pub message: String,
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self { error_type: "Error".to_owned(), message }
+    }
+}
+
+/// Handles an event and answers with JSON; `Err` says why it failed.
+pub type Handler = Rc<dyn Fn(String) -> LocalBoxFuture<'static, Result<String, Failure>>>;
+
+/// How Lambda treats a function's asynchronous events.
+#[derive(Clone)]
+pub struct Asynchronous {
+    /// `MaximumRetryAttempts`: tries after the first.
+    pub retries_max: u32,
+    /// `MaximumEventAgeInSeconds`.
+    pub age_seconds_max: u64,
+    /// `DeadLetterConfig`; without one, [`AsyncFunction::dropped`] shows what is gone.
+    pub dead_letter_queue: Option<Rc<Queue>>,
+}
+
+impl Default for Asynchronous {
+    fn default() -> Self {
+        Self { retries_max: 2, age_seconds_max: QUEUE_SECONDS_MAX, dead_letter_queue: None }
+    }
+}
 
 #[derive(Debug, Clone)]
 struct Pending {
@@ -51,7 +93,10 @@ pub struct AsyncCounts {
 struct State {
     queue: Vec<Pending>,
     running: u32,
-    dead: Vec<String>,
+    /// On their way to the dead-letter queue.
+    dying: u32,
+    dropped: Vec<String>,
+    requests: u64,
     /// Since it was last taken.
     counts: AsyncCounts,
 }
@@ -63,20 +108,24 @@ pub struct AsyncFunction {
     handler: Handler,
     state: RefCell<State>,
     changed: Notify,
-    is_retried: bool,
+    asynchronous: Asynchronous,
 }
 
 impl AsyncFunction {
-    /// Starts the function's queue. As many of it run at once as the account allows. Without
-    /// `is_retried`, an event that fails is gone.
-    pub fn start(cloud: Rc<Cloud>, name: &str, is_retried: bool, handler: Handler) -> Rc<Self> {
+    /// Starts the function's queue. As many of it run at once as the account allows.
+    pub fn start(
+        cloud: Rc<Cloud>,
+        name: &str,
+        asynchronous: Asynchronous,
+        handler: Handler,
+    ) -> Rc<Self> {
         let function = Rc::new(Self {
             cloud,
             name: name.to_owned(),
             handler,
             state: RefCell::default(),
             changed: Notify::new(),
-            is_retried,
+            asynchronous,
         });
         spawn_local(Rc::clone(&function).run());
         function
@@ -93,11 +142,36 @@ impl AsyncFunction {
         self.changed.notify_one();
     }
 
-    /// Events in the queue, and events that are being handled.
+    /// Invokes it now, if an execution environment is free. It runs on when the receiver is gone.
+    pub fn invoke_now(
+        self: &Rc<Self>,
+        event: String,
+    ) -> Option<oneshot::Receiver<Result<String, Failure>>> {
+        let concurrency = self.cloud.account.borrow().concurrency(&self.name);
+        let mut state = self.state.borrow_mut();
+        if state.running >= concurrency {
+            return None;
+        }
+        state.running += 1;
+        drop(state);
+        let (sender, receiver) = oneshot::channel();
+        let function = Rc::clone(self);
+        spawn_local(async move {
+            let result = (function.handler)(event).await;
+            function.state.borrow_mut().running -= 1;
+            function.changed.notify_one();
+            // Nobody may be there to hear it.
+            let _ = sender.send(result);
+        });
+        Some(receiver)
+    }
+
+    /// Events in the queue, events that are being handled, synchronous ones included, and events
+    /// on their way to the dead-letter queue.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         let state = self.state.borrow();
-        state.queue.len() + state.running as usize
+        state.queue.len() + state.running as usize + state.dying as usize
     }
 
     /// How many run now.
@@ -106,10 +180,11 @@ impl AsyncFunction {
         self.state.borrow().running
     }
 
-    /// What went to its dead-letter queue.
+    /// What Lambda deleted: there is no dead-letter queue (`AsyncEventsDropped`), or it did not take
+    /// the event (`DeadLetterErrors`).
     #[must_use]
-    pub fn dead(&self) -> Vec<String> {
-        self.state.borrow().dead.clone()
+    pub fn dropped(&self) -> Vec<String> {
+        self.state.borrow().dropped.clone()
     }
 
     /// What became of the events since this was last asked.
@@ -142,8 +217,10 @@ impl AsyncFunction {
         let due = state.queue.partition_point(|pending| pending.due_ms <= now_ms);
         let due: Vec<Pending> = state.queue.drain(..due).collect();
         for mut pending in due {
-            if now_ms - pending.queued_ms > QUEUE_SECONDS_MAX * 1_000 {
-                state.dead.push(pending.event);
+            if now_ms - pending.queued_ms > self.asynchronous.age_seconds_max * 1_000 {
+                state.dying += 1;
+                let bury = Rc::clone(self).bury(pending.event, "429", "EventAgeExceeded".into());
+                spawn_local(bury);
             } else if state.running >= concurrency {
                 let pause_ms = (THROTTLED_MS << pending.throttles.min(20)).min(THROTTLED_MS_MAX);
                 pending.throttles += 1;
@@ -168,16 +245,48 @@ impl AsyncFunction {
         let now_ms = self.cloud.clock().epoch_ms();
         let mut state = self.state.borrow_mut();
         state.running -= 1;
-        if result.is_err() {
+        if let Err(failure) = result {
             pending.failures += 1;
-            if pending.failures < FAILURES_MAX && self.is_retried {
+            if pending.failures <= self.asynchronous.retries_max {
                 pending.due_ms = now_ms + FAILED_MS * u64::from(pending.failures);
                 state.queue.push(pending);
             } else {
-                state.dead.push(pending.event);
+                state.dying += 1;
+                let message = failure.message.chars().take(ERROR_MESSAGE_CHARS_MAX).collect();
+                spawn_local(Rc::clone(&self).bury(pending.event, "200", message));
             }
         }
         drop(state);
         self.changed.notify_one();
+    }
+
+    /// Puts the raw event into the dead-letter queue, or gives up and deletes it.
+    async fn bury(self: Rc<Self>, event: String, code: &'static str, message: String) {
+        let mut is_taken = false;
+        if let Some(queue) = &self.asynchronous.dead_letter_queue {
+            let request = {
+                let mut state = self.state.borrow_mut();
+                state.requests += 1;
+                format!("request-{}", state.requests)
+            };
+            let attributes: BTreeMap<String, String> =
+                [("RequestID", &*request), ("ErrorCode", code), ("ErrorMessage", &*message)]
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .collect();
+            for _ in 0..DEAD_LETTER_TRIES {
+                let sent = queue.send(&event, attributes.clone());
+                if let Ok(Ok(())) = tokio::time::timeout(DEAD_LETTER_PAUSE, sent).await {
+                    is_taken = true;
+                    break;
+                }
+                self.cloud.clock().sleep(DEAD_LETTER_PAUSE).await;
+            }
+        }
+        let mut state = self.state.borrow_mut();
+        state.dying -= 1;
+        if !is_taken {
+            state.dropped.push(event);
+        }
     }
 }

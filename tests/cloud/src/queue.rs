@@ -50,6 +50,8 @@ pub enum QueueFault {
     AnswerLost,
     /// No answer ever comes, and nothing changes.
     Hang,
+    /// The call takes effect, and no answer ever comes.
+    EffectAndHang,
     /// The messages that are received are not hidden, so that others receive them, too.
     DeliverTwice,
 }
@@ -83,6 +85,7 @@ struct State {
     ids: u64,
     receipts: u64,
     expired: Vec<Message>,
+    ever: Vec<Message>,
 }
 
 /// A queue.
@@ -108,6 +111,7 @@ impl Queue {
                 ids: 0,
                 receipts: 0,
                 expired: Vec::new(),
+                ever: Vec::new(),
             }),
             redrive: RefCell::default(),
             changed: Notify::new(),
@@ -155,6 +159,25 @@ impl Queue {
         self.state.borrow().expired.clone()
     }
 
+    /// Every message that it ever took, as it came, in order of arrival.
+    #[must_use]
+    pub fn ever(&self) -> Vec<Message> {
+        self.state.borrow().ever.clone()
+    }
+
+    /// SendMessage, as Lambda does it for the event of an invocation that failed for good.
+    pub async fn send(
+        &self,
+        body: &str,
+        attributes: BTreeMap<String, String>,
+    ) -> Result<(), QueueError> {
+        self.call("SendMessage", |_| {
+            self.put(body, attributes, 0);
+            Ok(())
+        })
+        .await
+    }
+
     /// Takes a message at once, from Lambda or a person; hidden for `delay_seconds`.
     pub fn put(&self, body: &str, attributes: BTreeMap<String, String>, delay_seconds: u32) {
         let mut state = self.state.borrow_mut();
@@ -169,6 +192,7 @@ impl Queue {
             receive_count: 0,
         };
         let visible_ms = sent_ms + u64::from(delay_seconds) * 1_000;
+        state.ever.push(message.clone());
         state.messages.push(Stored { message, visible_ms, is_received: false });
         drop(state);
         self.changed.notify_waiters();
@@ -194,7 +218,11 @@ impl Queue {
         }
         let result = effect(fault);
         self.clock.sleep(CALL_TIME / 2).await;
-        if fault == QueueFault::AnswerLost { refused("Timeout") } else { result }
+        match fault {
+            QueueFault::AnswerLost => refused("Timeout"),
+            QueueFault::EffectAndHang => std::future::pending().await,
+            _ => result,
+        }
     }
 
     /// Receives what is visible now; what was received too often goes to the redrive target.
@@ -365,5 +393,57 @@ impl CountMessages for &Queue {
             Ok(counts)
         })
         .await
+    }
+}
+
+/// A queue in the hands of a handler that outlives its caller and so owns its ports.
+#[derive(Clone)]
+pub struct SharedQueue(pub Rc<Queue>);
+
+impl SendDeadLetter for SharedQueue {
+    async fn send_dead_letter(
+        &self,
+        dead_letter: &DeadLetter,
+        delay_seconds: u32,
+    ) -> Result<(), QueueError> {
+        let queue = &*self.0;
+        queue.send_dead_letter(dead_letter, delay_seconds).await
+    }
+}
+
+impl ReceiveMessages for SharedQueue {
+    async fn receive_messages(
+        &self,
+        messages_max: usize,
+        visibility: Duration,
+        wait: Duration,
+    ) -> Result<Vec<Message>, QueueError> {
+        let queue = &*self.0;
+        queue.receive_messages(messages_max, visibility, wait).await
+    }
+}
+
+impl DeleteMessage for SharedQueue {
+    async fn delete_message(&self, receipt_handle: &str) -> Result<(), QueueError> {
+        let queue = &*self.0;
+        queue.delete_message(receipt_handle).await
+    }
+}
+
+impl ChangeVisibility for SharedQueue {
+    async fn change_visibility(
+        &self,
+        receipt_handle: &str,
+        visibility: Duration,
+    ) -> Result<(), QueueError> {
+        let queue = &*self.0;
+        queue.change_visibility(receipt_handle, visibility).await
+    }
+}
+
+impl CountMessages for SharedQueue {
+    async fn count_messages(&self) -> Result<QueueCounts, QueueError> {
+        let queue = &*self.0;
+        queue.count_messages().await
     }
 }

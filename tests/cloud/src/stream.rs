@@ -114,6 +114,8 @@ pub enum Fault {
     ShortAnswer,
     /// No answer ever comes, and nothing is written.
     Hang,
+    /// Everything is written, and no answer ever comes.
+    WrittenAndHang,
 }
 
 /// What a fault plan may look at.
@@ -161,6 +163,7 @@ struct State {
     reshard: Option<(u64, Reshard)>,
     reshard_calls_ms: Vec<u64>,
     tags: BTreeMap<String, String>,
+    is_deleted: bool,
 }
 
 /// A provisioned stream.
@@ -193,6 +196,7 @@ impl Stream {
                 reshard: None,
                 reshard_calls_ms: Vec::new(),
                 tags: BTreeMap::new(),
+                is_deleted: false,
             }),
         }
     }
@@ -206,6 +210,22 @@ impl Stream {
     /// From now on it allows and takes this.
     pub fn set_limits(&self, limits: StreamLimits) {
         self.state.borrow_mut().limits = limits;
+    }
+
+    /// DeleteStream: from now on there is no such stream.
+    pub fn delete(&self) {
+        self.state.borrow_mut().is_deleted = true;
+    }
+
+    /// CreateStream, by the name of one that was deleted. [`Stream::records`] keeps what the deleted
+    /// one had taken: it was delivered, and its consumers had it.
+    pub fn create_again(&self, shards: usize) {
+        let mut state = self.state.borrow_mut();
+        state.is_deleted = false;
+        state.map = ShardMap::uniform(shards);
+        state.uses.clear();
+        state.tags.clear();
+        state.reshard = None;
     }
 
     /// Its shards.
@@ -344,6 +364,35 @@ impl Stream {
         self.state.borrow().records.clone()
     }
 
+    /// Takes everything out that was written, in order of arrival.
+    #[must_use]
+    pub fn take_records(&self) -> Vec<StoredRecord> {
+        std::mem::take(&mut self.state.borrow_mut().records)
+    }
+
+    /// Writes what the fault and the shards let through.
+    fn write(
+        &self,
+        epoch_ms: u64,
+        records: &[&Record],
+        fault: &Fault,
+    ) -> Result<Vec<Option<Refusal>>, PutError> {
+        let mut state = self.state.borrow_mut();
+        if state.is_deleted {
+            return Err(PutError::Permanent {
+                code: "ResourceNotFoundException".to_owned(),
+                detail: "there is no such stream".to_owned(),
+            });
+        }
+        let answer = records.iter().enumerate().map(|(place, record)| match fault {
+            Fault::RefuseEntries(places) if places.contains(&place) => {
+                Some(Refusal { code: "InternalFailure".to_owned() })
+            }
+            _ => state.write(epoch_ms, record),
+        });
+        Ok(answer.collect())
+    }
+
     /// PutRecords calls that were made.
     #[must_use]
     pub fn calls(&self) -> u64 {
@@ -433,18 +482,9 @@ impl PutRecords for &Stream {
         }
         let epoch_ms = self.clock.epoch_ms();
         self.settle(epoch_ms);
-        let mut state = self.state.borrow_mut();
-        let mut answer: Vec<_> = records
-            .iter()
-            .enumerate()
-            .map(|(place, record)| match &fault {
-                Fault::RefuseEntries(places) if places.contains(&place) => {
-                    Some(Refusal { code: "InternalFailure".to_owned() })
-                }
-                _ => state.write(epoch_ms, record),
-            })
-            .collect();
+        let mut answer = self.write(epoch_ms, records, &fault)?;
         match fault {
+            Fault::WrittenAndHang => std::future::pending().await,
             Fault::AnswerLost => Err(PutError::Unknown {
                 code: "BrokenResponse".to_owned(),
                 detail: "connection closed".to_owned(),

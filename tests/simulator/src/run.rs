@@ -17,11 +17,12 @@ use sluice::scaling::{
     decide_scale_down, decide_scale_up,
 };
 use sluice_cloud::clock::BEGIN_EPOCH_MS;
-use sluice_cloud::cloud::{Life, ProcessorSpec};
+use sluice_cloud::cloud::ProcessorSpec;
 use sluice_cloud::cloudwatch::{MetricAlarm, MetricName};
+use sluice_cloud::functions::Failure;
 use sluice_cloud::{
-    Account, AsyncFunction, Cloud, Control, ControlCall, ControlFault, Fluid, SkewedClock, Stream,
-    StreamLimits, VirtualClock,
+    Account, AsyncFunction, Asynchronous, Cloud, Control, ControlCall, ControlFault, Fluid, Life,
+    SkewedClock, Stream, StreamLimits, VirtualClock,
 };
 use tokio::task::LocalSet;
 
@@ -190,7 +191,7 @@ fn start_function(
         SkewedClock { clock: cloud.clock(), ahead_ms: scenario.world.clock_ahead_seconds * 1_000 };
     let metrics = Decisions { log: log.clone(), actor, latest: Rc::default() };
     let (cloud_of_handler, log, config) = (Rc::clone(cloud), log.clone(), config.clone());
-    let handler = move |event: String| -> LocalBoxFuture<'static, Result<(), String>> {
+    let handler = move |event: String| -> LocalBoxFuture<'static, Result<String, Failure>> {
         let control = Control::new(Rc::clone(&cloud_of_handler), actor);
         let life = control.life();
         let (config, metrics, log) = (config.clone(), metrics.clone(), log.clone());
@@ -212,11 +213,13 @@ fn start_function(
             if let Err(error) = &ended {
                 log.line(log.clock.epoch_ms(), format!("{actor}: failed: {error}"));
             }
-            ended
+            ended.map(|()| "null".to_owned()).map_err(Failure::from)
         }
         .boxed_local()
     };
-    AsyncFunction::start(Rc::clone(cloud), actor, scenario.world.retries, Rc::new(handler))
+    let retries_max = if scenario.world.retries { 2 } else { 0 };
+    let asynchronous = Asynchronous { retries_max, ..Asynchronous::default() };
+    AsyncFunction::start(Rc::clone(cloud), actor, asynchronous, Rc::new(handler))
 }
 
 /// Runs a handler until it ends, is killed or times out.

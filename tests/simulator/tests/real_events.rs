@@ -19,9 +19,10 @@ use sluice::ports::{Clock, EmitMetrics, PutError};
 use sluice::records::{PartitionBy, RecordFormat};
 use sluice_cloud::cloud::ProcessorSpec;
 use sluice_cloud::consumer::events_of;
+use sluice_cloud::functions::Failure;
 use sluice_cloud::{
-    Account, AsyncFunction, Cloud, CloudMetrics, Control, Fault, Queue, Stream, StreamLimits,
-    VirtualClock, logs,
+    Account, AsyncFunction, Asynchronous, Cloud, CloudMetrics, Control, Fault, Queue, Stream,
+    StreamLimits, VirtualClock, logs,
 };
 use tokio::task::LocalSet;
 
@@ -83,11 +84,11 @@ fn start_processor(cloud: &'static Rc<Cloud>, queue: &'static Queue) -> Rc<Async
             let deadline_ms = cloud.clock().epoch_ms() + TIMEOUT_MS;
             let handled = environment.handle(&event, deadline_ms).await;
             idle.borrow_mut().push(environment);
-            handled.map(drop).map_err(|error| error.to_string())
+            handled.map(|_| "{}".to_owned()).map_err(|error| Failure::from(error.to_string()))
         }
         .boxed_local()
     };
-    AsyncFunction::start(Rc::clone(cloud), PROCESSOR, true, Rc::new(handler))
+    AsyncFunction::start(Rc::clone(cloud), PROCESSOR, Asynchronous::default(), Rc::new(handler))
 }
 
 fn start_scale_up(
@@ -97,10 +98,13 @@ fn start_scale_up(
     let handler = move |event: String| {
         let control = Control::new(Rc::clone(cloud), "scale-up");
         let function = ScaleUp::new(config.clone(), control, cloud.clock(), Silent);
-        async move { function.handle(&event).await.map_err(|error| error.to_string()) }
-            .boxed_local()
+        async move {
+            let handled = function.handle(&event).await;
+            handled.map(|()| "null".to_owned()).map_err(|error| Failure::from(error.to_string()))
+        }
+        .boxed_local()
     };
-    AsyncFunction::start(Rc::clone(cloud), "scale-up", true, Rc::new(handler))
+    AsyncFunction::start(Rc::clone(cloud), "scale-up", Asynchronous::default(), Rc::new(handler))
 }
 
 async fn carry() {
@@ -170,7 +174,7 @@ async fn carry() {
     let open_shards = cloud.stream.open_shards();
     assert!((8..=16).contains(&open_shards), "{open_shards} open shards");
     assert_eq!(cloud.account.borrow().reserved(PROCESSOR), Ok(Some(open_shards)));
-    assert_eq!(processors.dead(), [] as [&str; 0]);
+    assert_eq!(processors.dropped(), [] as [&str; 0]);
     assert!(queue.messages().is_empty(), "{} dead letters", queue.messages().len());
     let mut delivered: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
     let mut shards_used = BTreeMap::new();

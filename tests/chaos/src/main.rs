@@ -1,0 +1,236 @@
+//! `chaos --seeds N`: many worlds in virtual time, each broken by its seed's plan, and a table.
+
+use std::any::Any;
+use std::io::{Write, stdout};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use chaos::plan::Plan;
+use chaos::progress::{Begin, Progress, Run};
+use chaos::{Options, Outcome, Table, Tally, run};
+
+const HELP: &str = "\
+Carries events through the real processor and the real replayer in a simulated AWS that breaks by
+seed, and looks for every one of them: in the stream, in quarantine, or filtered; nowhere else, and
+never nowhere.
+
+  cargo run -p chaos -- --seeds 1000
+  cargo run -p chaos -- --seed 17 --seeds 1
+
+  --seeds COUNT     so many seeds, from --seed on (1000)
+  --seed N          the first seed (0); it decides everything
+  --events COUNT    log events of each seed (10000)
+  --resume          fail unless the same run was broken off; without it, it is resumed if it was
+  --fresh           start over, whatever was broken off
+  --state FILE      what a broken-off run leaves behind (target/chaos/state.jsonl)
+  --quiet           progress and the table only
+
+The same seed gives the same bytes. The exit status is 1 when an event is lost, when anything is
+where it must not be, or when more than 1 event in 10,000 is doubled without a cause that was
+injected.
+";
+
+/// A line of progress this often.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+
+struct Arguments {
+    first: u64,
+    seeds: u64,
+    events: usize,
+    begin: Begin,
+    state: PathBuf,
+    quiet: bool,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let mut out = stdout().lock();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--help") {
+        write!(out, "{HELP}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let arguments = parse(&arguments)?;
+    let Arguments { first, seeds, events, quiet, .. } = arguments;
+    let run = Run { first, seeds, events, program: program()? };
+    let mut progress = Progress::open(&arguments.state, &run, arguments.begin)?;
+    let mut table = Table::default();
+    for (&seed, tally) in progress.done() {
+        table.add(Plan::draw(seed, events).family, tally);
+    }
+    let resumed = progress.done().len();
+    writeln!(out, "seeds {first} to {}, {events} events each", first + seeds - 1)?;
+    if resumed > 0 {
+        writeln!(
+            out,
+            "RESUMED: {resumed} of {seeds} seeds are done, as {} has it; --fresh starts over",
+            progress.path().display()
+        )?;
+    }
+    let missing: Vec<u64> =
+        (first..first + seeds).filter(|seed| !progress.done().contains_key(seed)).collect();
+
+    // What a seed that panics says is said with the command that repeats it.
+    std::panic::set_hook(Box::new(|_| {}));
+    let begin = Instant::now();
+    let mut failed = Vec::new();
+    let mut said = Instant::now();
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| -> anyhow::Result<()> {
+        let (next, missing) = (&next, &missing);
+        let (sender, receiver) = mpsc::channel();
+        for _ in 0..std::thread::available_parallelism()?.get() {
+            let sender = sender.clone();
+            scope.spawn(move || {
+                while let Some(&seed) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let plan = Plan::draw(seed, events);
+                    let ended = carry(&plan);
+                    if sender.send((plan, ended)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut done = 0;
+        loop {
+            match receiver.recv_timeout(PROGRESS_EVERY) {
+                Ok((plan, ended)) => {
+                    done += 1;
+                    let tally = match &ended {
+                        Ok(outcome) => Tally::of(&plan, outcome),
+                        Err(_) => Tally::of_panic(),
+                    };
+                    let says = match &ended {
+                        Ok(outcome) => outcome.to_string(),
+                        Err(panic) => format!("\n  FAILED: panicked: {panic}"),
+                    };
+                    if tally.failed > 0 {
+                        let repeat = command(plan.seed, events);
+                        writeln!(out, "{plan}\n  {says}\n  to repeat: {repeat}")?;
+                        failed.push(repeat);
+                    } else if !quiet {
+                        writeln!(out, "{plan}\n  {says}")?;
+                    }
+                    table.add(plan.family, &tally);
+                    progress.add(plan.seed, tally)?;
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            if said.elapsed() >= PROGRESS_EVERY {
+                said = Instant::now();
+                let seconds = begin.elapsed().as_secs_f64();
+                let rate = f64::from(done) / seconds;
+                let left = missing.len() as f64 - f64::from(done);
+                let ready = resumed + done as usize;
+                writeln!(
+                    out,
+                    "{ready} of {seeds} seeds, {} events, {} lost, {} failed; {rate:.1} seeds/s, \
+                     {:.0} s to go; {} MB",
+                    table.whole.events,
+                    table.whole.lost,
+                    table.whole.failed,
+                    left / rate,
+                    resident_megabytes(),
+                )?;
+                out.flush()?;
+            }
+        }
+    })?;
+
+    let seconds = begin.elapsed().as_secs_f64();
+    writeln!(out, "{table}")?;
+    writeln!(
+        out,
+        "{} events, {} lost; {seconds:.0} s, {} MB of memory at the most",
+        table.whole.events,
+        table.whole.lost,
+        peak_megabytes(),
+    )?;
+    for repeat in &failed {
+        writeln!(out, "FAILED; to repeat: {repeat}")?;
+    }
+    if table.has_too_many_duplicates() {
+        writeln!(out, "FAILED: too many duplicates where none were injected")?;
+    }
+    let is_good = failed.is_empty() && !table.has_too_many_duplicates();
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs a plan; `Err` is what it panicked with.
+fn carry(plan: &Plan) -> Result<Outcome, String> {
+    catch_unwind(AssertUnwindSafe(|| run(plan, &Options::default())))
+        .map_err(|panic| message_of(panic.as_ref()))
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "without a message".to_owned())
+}
+
+/// The command that repeats a seed.
+fn command(seed: u64, events: usize) -> String {
+    format!(
+        "cargo run -p chaos -- --seed {seed} --seeds 1 --events {events} \
+         --state target/chaos/seed-{seed}.jsonl"
+    )
+}
+
+/// Tells this build from another.
+fn program() -> anyhow::Result<String> {
+    let path = std::env::current_exe()?;
+    let metadata = path.metadata().with_context(|| path.display().to_string())?;
+    let modified = metadata.modified()?.duration_since(std::time::UNIX_EPOCH)?;
+    Ok(format!("{}-{}", modified.as_millis(), metadata.len()))
+}
+
+/// A line of `/proc/self/status`, in MB; 0 where there is none.
+fn status_megabytes(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) / 1_000
+}
+
+fn resident_megabytes() -> u64 {
+    status_megabytes("VmRSS")
+}
+
+fn peak_megabytes() -> u64 {
+    status_megabytes("VmHWM")
+}
+
+fn parse(arguments: &[String]) -> anyhow::Result<Arguments> {
+    let mut parsed = Arguments {
+        first: 0,
+        seeds: 1_000,
+        events: 10_000,
+        begin: Begin::WhereItBrokeOff,
+        state: PathBuf::from("target/chaos/state.jsonl"),
+        quiet: false,
+    };
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().with_context(|| format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--seeds" => parsed.seeds = value()?.parse().context("--seeds is a number")?,
+            "--seed" => parsed.first = value()?.parse().context("--seed is a number")?,
+            "--events" => parsed.events = value()?.parse().context("--events is a number")?,
+            "--resume" => parsed.begin = Begin::Resume,
+            "--fresh" => parsed.begin = Begin::Anew,
+            "--state" => parsed.state = value()?.into(),
+            "--quiet" => parsed.quiet = true,
+            other => bail!("unknown argument {other}; --help lists them"),
+        }
+    }
+    if parsed.seeds == 0 || parsed.events == 0 {
+        bail!("--seeds and --events are 1 or more");
+    }
+    Ok(parsed)
+}
