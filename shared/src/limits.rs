@@ -71,3 +71,7 @@ pub const GET_METRIC_DATA_QUERIES_MAX: usize = 500;
 
 /// One shard for one hour, in dollars. (Kinesis pricing; Nov 2026)
 pub const SHARD_HOUR_DOLLARS: f64 = 0.015;
+
+/// One custom metric for one month, in dollars, up to the first 10,000 of an account. (CloudWatch
+/// pricing; Nov 2026)
+pub const METRIC_MONTH_DOLLARS: f64 = 0.30;

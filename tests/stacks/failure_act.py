@@ -54,6 +54,7 @@ class Act:
     dead_letters: int
     report: dict[str, Any]
     quarantine_reasons: list[str]
+    metrics: list[dict[str, Any]]
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -156,5 +157,6 @@ def play(engines: local.Engines, processor: Path, replayer: Path, step: Callable
         dead_letters=waiting["messages"],
         report=report,
         quarantine_reasons=reasons,
+        metrics=stack.metrics(stack.function_log(engines, pipeline)),
         problems=problems,
     )

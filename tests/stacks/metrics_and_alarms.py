@@ -76,8 +76,7 @@ class Metrics:
         if statistic == "SampleCount":
             return len(values) * MINUTE_S / self.minute_s
         if statistic.startswith("p"):
-            rank = math.ceil(len(values) * float(statistic[1:]) / 100)
-            return sorted(values)[max(0, rank - 1)]
+            return percentile(values, float(statistic[1:]))
         raise ValueError(f"statistic {statistic}: not played here")
 
     def minutes(self, metric: Key, statistic: str, from_s: float, to_s: float, now_s: float) -> list[tuple[int, float]]:
@@ -90,6 +89,11 @@ class Metrics:
             if value is not None and begin < to_s:
                 points.append((begin, value))
         return points[::-1]
+
+
+def percentile(values: list[float], percent: float) -> float:
+    rank = math.ceil(len(values) * percent / 100)
+    return sorted(values)[max(0, rank - 1)]
 
 
 def emf_points(line: str) -> Iterable[tuple[Key, float, list[float]]]:

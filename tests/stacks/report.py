@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dashboard
 import failure_act
 from scaling_act import MINUTE_S, Act
 
@@ -273,7 +275,7 @@ def own_metrics(facts: Facts) -> str:
                    if isinstance(value := line.get(name, 0), int | float | list))  # fmt: skip
 
     lines = [
-        ("invocations with a metric line", f"{len(facts.metrics):,}"),
+        ("invocations with a metric line", f"{sum('EventsIn' in line for line in facts.metrics):,}"),
         *((name, f"{total(name):,.0f}") for name in COUNTERS if any(name in line for line in facts.metrics)),
         ("held back at the reserved concurrency", f"{facts.queue['throttles']:,} times"),
         ("failed invocations", f"{facts.queue['errors']:,}"),
@@ -384,6 +386,49 @@ def failed(act: failure_act.Act) -> str:
     )
 
 
+def lag_shown(act: str, lines: Sequence[dict[str, Any]]) -> str:
+    """The dashboard's widget on lag, of one act."""
+    percents = (50, 99)
+    lags = {name: dashboard.percentiles(lines, name, percents, MINUTE_S) for name in ("LagOut", "LagIn")}
+    first = min(points[0][0] for points in lags.values() if points)
+    most_x = max(points[-1][0] for points in lags.values() if points) - first + MINUTE_S
+    most = max(max(values) for points in lags.values() for _, values in points)
+    plot = Plot(most_x, most, "seconds", "lag, ms")
+    for style, name, place in (("sc", "LagIn", 1), ("sa", "LagOut", 0), ("sb", "LagOut", 1)):
+        plot.line(style, [(at - first + MINUTE_S / 2, values[place]) for at, values in lags[name]])
+    text = f"{key('a', 'out p50')}{key('b', 'out p99')}{key('c', 'in p99')}. A data point takes {MINUTE_S:.0f} s here, a minute on AWS."
+    return card(f"Lag: {act}", text, plot.svg(f"Lag of {act} as the dashboard shows it"))
+
+
+def loss_shown(acts: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> str:
+    """The dashboard's widgets on loss, as a table: so short a time has few minutes."""
+    head = "".join(f"<td>{name}</td>" for name in ("", "minute (UTC)", "in", "delivered", "filtered", "dead-lettered", "quarantined", "loss"))
+    body = "".join(
+        f"<tr><td>{html.escape(act)}</td><td>{time.strftime('%H:%M', time.gmtime(minute.epoch_s))}</td><td>{minute.came_in:,}</td>"
+        f"{''.join(f'<td>{count:,}</td>' for count in minute.fates)}<td>{minute.loss_percent:.2f} %</td></tr>"
+        for act, lines in acts
+        for minute in dashboard.minutes(lines)
+    )
+    text = (
+        "By the minute in which the events happened. A dead-lettered event that is replayed comes in once more and is delivered: its "
+        "minute stays in balance. The alarm goes off above 1 %."
+    )
+    return f'<section class="card wide"><h2>Loss</h2><p>{text}</p><table class="figures"><tr>{head}</tr>{body}</table></section>'
+
+
+def as_the_dashboard(facts: Facts) -> str:
+    acts: list[tuple[str, Sequence[dict[str, Any]]]] = [("everything arrives", facts.metrics)]
+    if facts.act:
+        acts.append(("load rises and falls", facts.act.metrics))
+    if facts.failures:
+        acts.append(("the stream refuses", facts.failures.metrics))
+    cards = "".join(lag_shown(act, lines) for act, lines in acts if any("LagOut" in line for line in lines))
+    return (
+        '<h2 class="part">As the dashboard shows it</h2><p>Made of the very lines that the functions printed, as CloudWatch would.</p>'
+        f'<div class="grid">{cards}{loss_shown(acts)}</div>'
+    )
+
+
 def write(path: Path, facts: Facts) -> Path:
     """Writes the report and returns its path."""
     cards = [table(facts), own_metrics(facts)]
@@ -402,7 +447,7 @@ def write(path: Path, facts: Facts) -> Path:
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>Sluice demo</title><style>{STYLE}</style><main><h1>{html.escape(facts.title)}</h1>"
         f'<p class="origin">{html.escape(facts.origin)}</p>{verdict}<div class="grid">{"".join(cards)}</div>{scaled(facts.act) if facts.act else ""}'
-        f'{failed(facts.failures) if facts.failures else ""}'
+        f'{failed(facts.failures) if facts.failures else ""}{as_the_dashboard(facts)}'
         "<footer>Local engines, not AWS: times are this machine's. Arrival is taken from the stream engine's own log in "
         "milliseconds, because it serves ApproximateArrivalTimestamp in whole seconds. $ per TB: put units and fully used "
         "shard-hours at us-east-1 list prices, without Lambda.</footer></main></html>",

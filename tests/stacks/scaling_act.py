@@ -61,6 +61,7 @@ class Act:
     sent_at: dict[int, int]
     delivered_at: dict[int, int]
     busy: tuple[float, float]
+    metrics: list[dict[str, Any]]
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -243,6 +244,7 @@ def play(
         sent_at=dict(load.sent_at),
         delivered_at=dict(arrivals.delivered_at),
         busy=(busy_from, busy_to),
+        metrics=stack.metrics(stack.function_log(engines, pipeline)),
         problems=problems,
     )
 

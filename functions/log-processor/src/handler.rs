@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures_util::future::{Either, select};
 use sluice::delivery::{Answer, DeadLetter, Destination, Occasion, Reason};
-use sluice::logs::{Batch, Decoder, MessageType, Payload, SubscriptionEvent, Transform};
+use sluice::logs::{Batch, Decoder, MessageType, SubscriptionEvent, Transform};
 use sluice::ports::{Clock, EmitMetrics, PutRecords, QueueError, SendDeadLetter};
 use sluice::records::{
     Pacer, Packer, Packing, PartitionBy, PutPolicy, PutReport, Record, Spread, Stopped, put_all,

@@ -49,6 +49,11 @@ pub struct MetricStore {
 }
 
 impl MetricStore {
+    /// Every metric of which there is anything.
+    pub fn metrics(&self) -> impl Iterator<Item = &MetricName> {
+        self.series.keys()
+    }
+
     /// Publishes a value in the bucket that begins at `begin_ms`. It is seen from `visible_ms` on.
     pub fn publish(&mut self, metric: &MetricName, begin_ms: u64, value: f64, visible_ms: u64) {
         if !self.series.contains_key(metric) {
@@ -92,6 +97,12 @@ impl MetricStore {
 fn statistic_of(statistic: &str, buckets: &[&Bucket]) -> f64 {
     if statistic == "Sum" {
         return buckets.iter().map(|bucket| bucket.sum).sum();
+    }
+    let count = buckets.iter().map(|bucket| bucket.values.len()).sum::<usize>() as f64;
+    match statistic {
+        "SampleCount" => return count,
+        "Average" => return buckets.iter().map(|bucket| bucket.sum).sum::<f64>() / count,
+        _ => {}
     }
     let mut values: Vec<f64> =
         buckets.iter().flat_map(|bucket| bucket.values.iter().copied()).collect();

@@ -4,6 +4,7 @@
 //! a sleep of an hour takes no time. Faults come by plan, never by chance that no seed repeats.
 
 pub mod account;
+pub mod alarm_rule;
 pub mod clock;
 pub mod cloud;
 pub mod cloudwatch;
@@ -12,6 +13,7 @@ pub mod fluid;
 pub mod functions;
 pub mod lambda;
 pub mod logs;
+pub mod metric_math;
 pub mod metrics;
 pub mod mortal;
 pub mod queue;
