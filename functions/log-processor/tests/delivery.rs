@@ -230,6 +230,18 @@ async fn several_gzip_members_and_a_lying_trailer_are_read_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_payload_that_comes_twice_in_two_members_is_no_payload() {
+    let member = logs::gzip(logs::payload(&["one"], BEGIN_EPOCH_MS).to_string().as_bytes());
+    // Both members have one trailer, which fits the first alone as well as the last.
+    let event = logs::event_of_data(&[&*member, &*member].concat());
+    let world = World::new(1);
+    world.processor(config()).handle(&event).await.expect("handed over");
+    let quarantined = world.quarantine.messages();
+    assert_eq!((quarantined.len(), world.stream.calls()), (1, 0));
+    assert_eq!((quarantined[0].reason, &*quarantined[0].body), (Reason::NotJson, &*event));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_largest_payload_below_the_bound_is_read() {
     let world = World::new(1);
     let mut payload = logs::payload(&["one"], BEGIN_EPOCH_MS);
