@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import engines as local
 import pytest
@@ -48,15 +47,8 @@ def waiting(engines: local.Engines, queue_url: str) -> dict[str, int]:
     return {name: int(asked["Attributes"][attribute]) for name, attribute in names.items()}
 
 
-def looked_at(engines: local.Engines, queue_url: str) -> list[dict[str, Any]]:
-    """The attributes of a queue's visible messages, which stay visible."""
-    answer = engines.client("sqs").receive_message(
-        QueueUrl=queue_url, MaxNumberOfMessages=10, VisibilityTimeout=0, MessageAttributeNames=["All"]
-    )
-    return [
-        {name: value["StringValue"] for name, value in message.get("MessageAttributes", {}).items()}
-        for message in answer.get("Messages", [])
-    ]
+def looked_at(engines: local.Engines, queue_url: str) -> list[dict[str, str]]:
+    return [letter["attributes"] for letter in stack.looked_at(engines, queue_url)]
 
 
 EMPTY = {"visible": 0, "hidden": 0, "delayed": 0}
