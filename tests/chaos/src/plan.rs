@@ -124,7 +124,10 @@ impl Window {
 
 impl fmt::Display for Window {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}-{} s", self.from_ms / 1_000, self.to_ms / 1_000)
+        match self.to_ms {
+            u64::MAX => write!(out, "from {} s", self.from_ms / 1_000),
+            to_ms => write!(out, "{} to {} s", self.from_ms / 1_000, to_ms / 1_000),
+        }
     }
 }
 
