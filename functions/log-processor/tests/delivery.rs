@@ -178,6 +178,7 @@ async fn what_cannot_be_decoded_is_quarantined_raw_with_its_reason() {
     let cases = [
         ("not-an-awslogs-event", "{}".to_owned()),
         ("not-an-awslogs-event", "[1]".to_owned()),
+        ("not-an-awslogs-event", r#"[{"data":"H4sI"},{}]"#.to_owned()),
         ("not-an-awslogs-event", r#"{"awslogs":{"data":7}}"#.to_owned()),
         ("not-base64", r#"{"awslogs":{"data":"%%%"}}"#.to_owned()),
         ("not-gzip", r#"{"awslogs":{"data":"aGVsbG8="}}"#.to_owned()),

@@ -190,6 +190,10 @@ impl<'a> SubscriptionEvent<'a> {
             #[serde(borrow)]
             data: Cow<'a, str>,
         }
+        // A list of a struct's fields is the struct, to serde; to a replay it would be no event.
+        if !event.trim_ascii_start().starts_with(b"{") {
+            return Err(DecodeError::NotAnEvent);
+        }
         let event: Event<'a> =
             serde_json::from_slice(event).map_err(|_| DecodeError::NotAnEvent)?;
         // A mark of another make is no reason to refuse the logs.
