@@ -9,6 +9,7 @@ use sluice_cloud::logs;
 
 use super::{Target, sqs_takes};
 use crate::bytes::Bytes;
+use crate::model::Members;
 
 pub(super) const TARGET: Target = Target {
     name: "dead-letter",
@@ -82,8 +83,12 @@ fn check(input: &[u8]) {
             let after = SubscriptionEvent::parse(event.as_bytes()).expect("an event");
             assert_eq!((after.data, after.replay), (before.data, Some(replay)));
         }
+        // What has two marks is no event to the processor; a replay gives it the one of its own.
+        Err(_) if marks_in(&body) > 1 => {}
         Err(_) => {
-            assert!(event.is_none_or(|event| SubscriptionEvent::parse(event.as_bytes()).is_err()))
+            let decoded =
+                event.is_some_and(|event| SubscriptionEvent::parse(event.as_bytes()).is_ok());
+            assert!(!decoded, "a replay made an event of something else");
         }
     }
     let occasion = Occasion { now_ms: sent_ms, replay: Some(replay) };
@@ -91,6 +96,10 @@ fn check(input: &[u8]) {
     let again = DeadLetter::undecodable("{}", received.reason, detail, occasion);
     assert_eq!((again.attempts, again.dead_lettered_ms), (replay.attempt, replay.dead_lettered_ms));
     check_as_sent(&again);
+}
+
+fn marks_in(event: &str) -> usize {
+    Members::of(event).map_or(0, |members| members.all("sluiceReplay").count())
 }
 
 /// SQS takes its attributes, and gives the same letter back.

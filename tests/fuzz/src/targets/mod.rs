@@ -7,6 +7,9 @@ mod payload;
 mod records;
 mod text;
 
+use base64_simd::STANDARD;
+use libdeflater::{CompressionLvl, Compressor};
+
 /// Something that must hold for any bytes.
 pub struct Target {
     /// Its name on the command line.
@@ -28,6 +31,14 @@ pub const TARGETS: [Target; 6] = [
     records::TARGET,
     dead_letter::TARGET,
 ];
+
+/// `awslogs.data` of a payload.
+fn data_of(text: &[u8]) -> String {
+    let mut compressor = Compressor::new(CompressionLvl::fastest());
+    let mut gzip = vec![0; compressor.gzip_compress_bound(text.len())];
+    let bytes = compressor.gzip_compress(text, &mut gzip).expect("the bound is large enough");
+    STANDARD.encode_to_string(&gzip[..bytes])
+}
 
 /// A generator of random numbers that belongs to the input.
 fn rng_of(input: &[u8]) -> fastrand::Rng {

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use base64_simd::STANDARD;
-use libdeflater::{CompressionLvl, Compressor};
 use sluice::delivery::{DeadLetter, Occasion, Reason};
 use sluice::limits::{PARTITION_KEY_CHARS_MAX, SQS_MESSAGE_BYTES_MAX};
 use sluice::logs::{
@@ -12,7 +10,7 @@ use sluice::logs::{
 use sluice::records::spread::log_stream_key;
 use sluice_cloud::logs;
 
-use super::{Target, records, rng_of};
+use super::{Target, data_of, records, rng_of};
 use crate::model::{self, NoPayload};
 
 pub(super) const TARGET: Target = Target {
@@ -73,13 +71,6 @@ fn check(text: &[u8]) {
         ) => assert!(offset <= text.len()),
         (decoded, expected) => panic!("{decoded:?}, but {expected:?}"),
     }
-}
-
-fn data_of(text: &[u8]) -> String {
-    let mut compressor = Compressor::new(CompressionLvl::fastest());
-    let mut gzip = vec![0; compressor.gzip_compress_bound(text.len())];
-    let bytes = compressor.gzip_compress(text, &mut gzip).expect("the bound is large enough");
-    STANDARD.encode_to_string(&gzip[..bytes])
 }
 
 fn as_model<'a>(payload: &Payload<'a>) -> model::Payload<'a> {

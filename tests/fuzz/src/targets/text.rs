@@ -1,12 +1,10 @@
 //! One message, whatever it says and however it is escaped; and text in a line of metrics.
 
-use base64_simd::STANDARD;
 use serde_json::Value;
 use sluice::logs::Decoder;
 use sluice::telemetry::emf::{EmfLine, Unit};
-use sluice_cloud::logs;
 
-use super::Target;
+use super::{Target, data_of};
 use crate::model::text_of;
 
 pub(super) const TARGET: Target = Target {
@@ -39,8 +37,8 @@ fn check(input: &[u8]) {
         r#"{{"messageType":"DATA_MESSAGE","logGroup":{raw},"logStream":"s",
         "logEvents":[{{"timestamp":1,"message":{raw}}}]}}"#
     );
-    let data = STANDARD.encode_to_string(logs::gzip(json.as_bytes()));
     let mut decoder = Decoder::new();
+    let data = data_of(json.as_bytes());
     let payload = decoder.decode_data(&data).expect("a payload");
     let message = payload.log_events[0].message;
     let expected = text_of(&raw).expect("a JSON string");
