@@ -185,10 +185,19 @@ def create_stream(engines: Engines, name: str, shard_count: int) -> None:
         time.sleep(0.05)
 
 
-def delete_stream(engines: Engines, name: str) -> None:
+def stream_exists(engines: Engines, name: str) -> bool:
+    # Not ListStreams: it has pages.
     kinesis = engines.client("kinesis")
-    kinesis.delete_stream(StreamName=name)
-    while name in kinesis.list_streams()["StreamNames"]:
+    try:
+        kinesis.describe_stream_summary(StreamName=name)
+    except kinesis.exceptions.ResourceNotFoundException:
+        return False
+    return True
+
+
+def delete_stream(engines: Engines, name: str) -> None:
+    engines.client("kinesis").delete_stream(StreamName=name)
+    while stream_exists(engines, name):
         time.sleep(0.05)
 
 
