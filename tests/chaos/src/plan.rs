@@ -136,6 +136,8 @@ impl fmt::Display for Window {
 pub enum StreamTrouble {
     /// This share of the entries is refused as internal failures.
     Refuses(f64),
+    /// The last entry is refused as an internal failure.
+    RefusesLast,
     /// The call is throttled as a whole.
     Throttles,
     /// It fails with 500; nothing is written.

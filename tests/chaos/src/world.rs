@@ -679,6 +679,7 @@ fn stream_fault(what: StreamTrouble, entries: usize, rng: &mut Rng) -> Option<Fa
             }
             Fault::RefuseEntries(places)
         }
+        StreamTrouble::RefusesLast => Fault::RefuseEntries(vec![entries - 1]),
         StreamTrouble::Throttles => Fault::Error(PutError::Transient {
             code: "ProvisionedThroughputExceededException".to_owned(),
             detail: "simulated".to_owned(),
