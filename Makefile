@@ -65,6 +65,10 @@ chaos: ## Break the whole path in virtual time, a thousand seeds with 10,000 eve
 	@cargo run --locked --quiet -p chaos -- --seeds $(SEEDS) --quiet $(if $(filter file,$(origin SEED)),,--seed '$(SEED)') \
 		$(if $(EVENTS),--events '$(EVENTS)') $(if $(filter 1,$(FRESH)),--fresh)
 
+.PHONY: fuzz
+fuzz: ## Fuzz what reads untrusted bytes, guided by coverage, so many minutes a target [MINUTES=10 TARGET= SEED=]
+	@MINUTES='$(or $(MINUTES),10)' TARGET='$(TARGET)' $(if $(filter file,$(origin SEED)),,SEED='$(SEED)') tests/fuzz/run
+
 .PHONY: lint
 lint: tools ## Check format, clippy, docs and templates
 	cargo fmt --all --check

@@ -258,7 +258,7 @@ def print_examples(verdict_sent: Counter[Event], arrivals: Arrivals) -> None:
             print(f"  {title}, {count} ×: {event.log_group} {event.log_stream} {event.timestamp} {event.message[:80]!r}")
 
 
-def print_how_to_talk(engines: local.Engines, pipeline: stack.Pipeline) -> None:
+def print_how_to_talk(engines: local.Engines, pipeline: stack.Pipeline, failing: stack.Pipeline | None) -> None:
     aws = Path(sys.executable).with_name("aws")
     python = Path(sys.executable)
     print(f"""
@@ -275,11 +275,23 @@ The engines stay up. To talk to them:
   k list-shards --stream-name {pipeline.stream_name} --query 'Shards[].ShardId' --output text
   a sqs receive-message --queue-url {pipeline.dead_letter_queue_url} --message-attribute-names All
   a logs filter-log-events --log-group-name {pipeline.log_group} --query 'events[-3:].message'
-
+{how_to_repair(engines, failing) if failing else ""}
 To stop them:
 
   {python} {Path(__file__).resolve()} stop
 """)
+
+
+def how_to_repair(engines: local.Engines, failing: stack.Pipeline) -> str:
+    make = f"AWS_ENDPOINT_URL={engines.endpoint} make"
+    queue = f"QUARANTINE_QUEUE={failing.quarantine_queue_url}"
+    return f"""
+What the third act left in quarantine:
+
+  {make} quarantine-show {queue}
+  {make} quarantine-send-back {queue}
+  a lambda invoke --function-name {failing.replayer} /dev/stdout
+"""
 
 
 def run(options: Options, progress: Progress) -> bool:
@@ -392,7 +404,7 @@ def run(options: Options, progress: Progress) -> bool:
         )
         print(f"Report: {page}")
         if options.keep:
-            print_how_to_talk(engines, pipeline)
+            print_how_to_talk(engines, pipeline, failures.pipeline if failures else None)
             kept = True
         return good
     finally:

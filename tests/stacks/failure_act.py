@@ -43,6 +43,7 @@ class Act:
     """What happened."""
 
     started_s: float
+    pipeline: stack.Pipeline
     verdict: Verdict
     samples: list[Sample]
     sent_at: dict[int, int]
@@ -140,12 +141,14 @@ def play(engines: local.Engines, processor: Path, replayer: Path, step: Callable
     dead: Counter[Event] = Counter()
     for letter in stack.dead_letters(engines, pipeline):
         dead.update(identity(event, "envelope") for event in events_in(json.loads(letter["body"])))
-    quarantined = stack.quarantined(engines, pipeline)
+    # It stays there, for whoever keeps the engines up.
+    quarantined = stack.looked_at(engines, pipeline.quarantine_queue_url)
     reasons = [letter["attributes"].get("Reason", "none") for letter in quarantined]
     if reasons != [POISON_REASON] or json.loads(quarantined[0]["body"]) != POISON:
         problems.append(f"in quarantine is not the poison alone: {reasons}")
     return Act(
         started_s=started,
+        pipeline=pipeline,
         verdict=judge(load.sent, arrivals, dead),
         samples=watch.samples,
         sent_at=dict(load.sent_at),

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Installs pinned Python tools into the project's own .tools/: the local engine, AWS CLI and checks into .tools/venv, or,
-with --for-deploy, AWS CLI, cargo-lambda and its linker into .tools/deploy.
+with --for-deploy, AWS CLI, boto3, cargo-lambda and its linker into .tools/deploy.
 
 Runs on a bare Python 3.11 or newer, does nothing when everything is in place, and accepts only the files whose
 hashes stand in the lock file. `--lock` writes the lock file anew from the .in file beside it.

@@ -187,10 +187,19 @@ def create_stream(engines: Engines, name: str, shard_count: int) -> None:
         time.sleep(0.05)
 
 
-def delete_stream(engines: Engines, name: str) -> None:
+def stream_exists(engines: Engines, name: str) -> bool:
+    # Not ListStreams: it has pages.
     kinesis = engines.client("kinesis")
-    kinesis.delete_stream(StreamName=name)
-    while name in kinesis.list_streams()["StreamNames"]:
+    try:
+        kinesis.describe_stream_summary(StreamName=name)
+    except kinesis.exceptions.ResourceNotFoundException:
+        return False
+    return True
+
+
+def delete_stream(engines: Engines, name: str) -> None:
+    engines.client("kinesis").delete_stream(StreamName=name)
+    while stream_exists(engines, name):
         time.sleep(0.05)
 
 
@@ -282,13 +291,23 @@ def taken_out(engines: Engines, queue_url: str) -> list[dict[str, Any]]:
             return messages
         for message in batch:
             sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
-            attributes = message.get("MessageAttributes", {})
-            messages.append(
-                {
-                    "body": message["Body"],
-                    "attributes": {name: attribute["StringValue"] for name, attribute in attributes.items()},
-                }
-            )
+            messages.append(letter(message))
+
+
+def looked_at(engines: Engines, queue_url: str) -> list[dict[str, Any]]:
+    """Up to ten visible messages of a queue, which stay visible. On the dead-letter queue a look counts as a receipt."""
+    answer = engines.client("sqs").receive_message(
+        QueueUrl=queue_url, MaxNumberOfMessages=10, VisibilityTimeout=0, MessageAttributeNames=["All"]
+    )
+    return [letter(message) for message in answer.get("Messages", [])]
+
+
+def letter(message: dict[str, Any]) -> dict[str, Any]:
+    attributes = message.get("MessageAttributes", {})
+    return {
+        "body": message["Body"],
+        "attributes": {name: attribute["StringValue"] for name, attribute in attributes.items()},
+    }
 
 
 def function_log(engines: Engines, pipeline: Pipeline, function: str | None = None) -> list[str]:

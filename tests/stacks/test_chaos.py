@@ -16,7 +16,7 @@ from compare import Arrivals, events_in
 from conftest import write_logs
 from read_back import Event, ever_written
 from test_failures import BAD_PAYLOADS
-from test_replay import EMPTY, Replaying, replaying, waiting
+from test_replay import EMPTY, Replaying, dead_letter, replaying, waiting
 
 __all__ = ["replaying"]
 
@@ -204,3 +204,12 @@ def test_killed_in_the_middle_of_a_replay_the_dead_letter_is_still_there(
     arrivals = Arrivals()
     arrivals.take(ever_written(engines, pipeline.stream_name), "kpl", "envelope")
     assert arrivals.events == sent
+
+
+def test_the_count_can_say_no(engines: local.Engines, replaying: Replaying) -> None:
+    pipeline = replaying()
+    dead_letter(engines, pipeline, ["here", "there"])
+    sent = in_queue(engines, pipeline.dead_letter_queue_url)
+    assert (sent.total(), nowhere(engines, pipeline, sent)) == (2, (0, 0))
+    stack.dead_letters(engines, pipeline)
+    assert nowhere(engines, pipeline, sent) == (2, 0)

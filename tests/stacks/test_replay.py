@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import engines as local
 import pytest
@@ -31,8 +30,7 @@ def replaying(launch: Launch, functions: dict[str, Path]) -> Replaying:
 
 def dead_letter(engines: local.Engines, pipeline: stack.Pipeline, messages: list[str]) -> None:
     """Has the processor dead-letter these, without its stream."""
-    kinesis = engines.client("kinesis")
-    if pipeline.stream_name in kinesis.list_streams()["StreamNames"]:
+    if stack.stream_exists(engines, pipeline.stream_name):
         stack.delete_stream(engines, pipeline.stream_name)
     assert stack.invoke(engines, pipeline, payload_event(messages), wait=True)["error"] is None
 
@@ -48,15 +46,8 @@ def waiting(engines: local.Engines, queue_url: str) -> dict[str, int]:
     return {name: int(asked["Attributes"][attribute]) for name, attribute in names.items()}
 
 
-def looked_at(engines: local.Engines, queue_url: str) -> list[dict[str, Any]]:
-    """The attributes of a queue's visible messages, which stay visible."""
-    answer = engines.client("sqs").receive_message(
-        QueueUrl=queue_url, MaxNumberOfMessages=10, VisibilityTimeout=0, MessageAttributeNames=["All"]
-    )
-    return [
-        {name: value["StringValue"] for name, value in message.get("MessageAttributes", {}).items()}
-        for message in answer.get("Messages", [])
-    ]
+def looked_at(engines: local.Engines, queue_url: str) -> list[dict[str, str]]:
+    return [letter["attributes"] for letter in stack.looked_at(engines, queue_url)]
 
 
 EMPTY = {"visible": 0, "hidden": 0, "delayed": 0}
@@ -318,6 +309,25 @@ def test_without_its_code_there_is_no_replayer(engines: local.Engines, launch: L
     assert {alarm["AlarmName"].removeprefix(f"{name}-") for alarm in alarms} == {
         "dead-letters-old", "quarantine-not-empty", "events-old", "events-dropped", "dead-letter-errors"
     }  # fmt: skip
+
+
+def test_without_a_schedule_it_is_replayed_on_demand_only(engines: local.Engines, replaying: Replaying) -> None:
+    pipeline = replaying(ReplaySchedule="")
+    assert pipeline.replayer is not None
+    name = pipeline.replayer.removesuffix("-dlq-replayer")
+    schedules = engines.client("scheduler").list_schedules()["Schedules"]
+    assert [one["Name"] for one in schedules if one["Name"].startswith(f"{name}-")] == []
+    roles = [role["RoleName"] for role in engines.client("iam").list_roles()["Roles"]]
+    assert [role for role in roles if role.startswith(f"{name}-ReplayScheduleRole")] == []
+
+
+def test_a_failed_wake_up_gets_one_more_try(engines: local.Engines, replaying: Replaying) -> None:
+    pipeline = replaying()
+    invoke = engines.client("lambda").get_function_event_invoke_config(
+        FunctionName=pipeline.replayer, Qualifier="$LATEST"
+    )
+    assert (invoke["MaximumEventAgeInSeconds"], invoke["MaximumRetryAttempts"]) == (3600, 1)
+    assert cfn_yaml.load(str(LOG_PROCESSING))["Resources"]["Replayer"]["Properties"]["RecursiveLoop"] == "Allow"
 
 
 ALARMS = {

@@ -178,6 +178,7 @@ async fn what_cannot_be_decoded_is_quarantined_raw_with_its_reason() {
     let cases = [
         ("not-an-awslogs-event", "{}".to_owned()),
         ("not-an-awslogs-event", "[1]".to_owned()),
+        ("not-an-awslogs-event", r#"[{"data":"H4sI"},{}]"#.to_owned()),
         ("not-an-awslogs-event", r#"{"awslogs":{"data":7}}"#.to_owned()),
         ("not-base64", r#"{"awslogs":{"data":"%%%"}}"#.to_owned()),
         ("not-gzip", r#"{"awslogs":{"data":"aGVsbG8="}}"#.to_owned()),
@@ -227,6 +228,18 @@ async fn several_gzip_members_and_a_lying_trailer_are_read_whole() {
         world.processor(config()).handle(&logs::event_of_data(&data)).await.expect("delivered");
         world.assert_delivered_once(&messages);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_that_comes_twice_in_two_members_is_no_payload() {
+    let member = logs::gzip(logs::payload(&["one"], BEGIN_EPOCH_MS).to_string().as_bytes());
+    // Both members have one trailer, which fits the first alone as well as the last.
+    let event = logs::event_of_data(&[&*member, &*member].concat());
+    let world = World::new(1);
+    world.processor(config()).handle(&event).await.expect("handed over");
+    let quarantined = world.quarantine.messages();
+    assert_eq!((quarantined.len(), world.stream.calls()), (1, 0));
+    assert_eq!((quarantined[0].reason, &*quarantined[0].body), (Reason::NotJson, &*event));
 }
 
 #[tokio::test(start_paused = true)]

@@ -91,11 +91,11 @@ impl Occasion {
 }
 
 impl DeadLetter {
-    /// A raw event that cannot be decoded.
+    /// A raw event, JSON, that cannot be decoded.
     #[must_use]
     pub fn undecodable(event: &str, reason: Reason, detail: &str, occasion: Occasion) -> Self {
         Self {
-            body: event.to_owned(),
+            body: escape_for_sqs(event),
             reason,
             detail: shorten(detail),
             log_events: None,
@@ -178,8 +178,21 @@ impl DeadLetter {
     }
 }
 
+/// What an attribute takes of `detail`, which may be what a service or a transform said.
 fn shorten(detail: &str) -> String {
-    detail.chars().take(DETAIL_CHARS_MAX).collect()
+    let taken = |c: char| if sqs_takes(c) { c } else { char::REPLACEMENT_CHARACTER };
+    detail.chars().map(taken).take(DETAIL_CHARS_MAX).collect()
+}
+
+/// SQS refuses a message with any other character. (SQS API, SendMessage; Nov 2026)
+fn sqs_takes(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
+}
+
+/// The same JSON without the characters that SQS refuses. JSON has them in strings only, and no
+/// control characters.
+fn escape_for_sqs(json: &str) -> String {
+    json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }
 
 /// `{"awslogs":{"data":…}}` with just the given events of `payload`.
@@ -260,6 +273,18 @@ mod tests {
         assert_eq!((letter.reason, letter.attempts), (Reason::ProcessorFailed, 0));
         assert_eq!(letter.detail, "of another version");
         assert_eq!((letter.log_events, letter.dead_lettered_ms), (None, 7_000));
+    }
+
+    #[test]
+    fn sqs_takes_whatever_an_event_or_a_service_says() {
+        let event = "{\"awslogs\":\"\u{fffe}\u{ffff}\u{fffd}\u{10ffff}\u{7f}\"}";
+        let occasion = Occasion { now_ms: 0, replay: None };
+        let reason = Reason::NotAnAwslogsEvent;
+        let letter = DeadLetter::undecodable(event, reason, "a\0b\u{1b}\u{ffff}\tc", occasion);
+        assert_eq!(letter.detail, "a\u{fffd}b\u{fffd}\u{fffd}\tc");
+        assert!(letter.body.chars().all(sqs_takes));
+        let read = |json: &str| serde_json::from_str::<serde_json::Value>(json).ok();
+        assert_eq!(read(&letter.body), read(event));
     }
 
     #[test]

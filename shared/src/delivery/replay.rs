@@ -51,6 +51,9 @@ struct Event<'a> {
 /// with `awslogs`, which no processor could decode.
 #[must_use]
 pub fn replayed_event(body: &str, replay: Replay) -> Option<String> {
+    if !body.trim_ascii_start().starts_with('{') {
+        return None;
+    }
     let event: Event<'_> = serde_json::from_str(body).ok()?;
     serde_json::to_string(&Event { replay: Some(replay), ..event }).ok()
 }
@@ -73,7 +76,16 @@ mod tests {
 
     #[test]
     fn what_is_no_event_cannot_be_replayed() {
-        for body in ["", "{}", "[]", "null", "awslogs", r#"{"awslogs":{}"#, "\u{feff}{}"] {
+        for body in [
+            "",
+            "{}",
+            "[]",
+            r#"[{"data":""}]"#,
+            "null",
+            "awslogs",
+            r#"{"awslogs":{}"#,
+            "\u{feff}{}",
+        ] {
             assert_eq!(replayed_event(body, REPLAY), None, "{body}");
         }
     }

@@ -18,6 +18,10 @@ const KEPT_BUFFER_BYTES_MAX: usize = 16 * 1_048_576;
 
 /// Bytes before the deflate stream and after it in the smallest gzip member.
 const GZIP_BYTES_MIN: usize = 18;
+/// Checksum and length.
+const GZIP_TRAILER_BYTES: usize = 8;
+/// No byte of deflate says more: 258 bytes in two bits. (zlib, "Technical details"; Nov 2026)
+const DEFLATE_RATIO_MAX: usize = 1_032;
 
 /// Why an event cannot be decoded. None of these can succeed later.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -146,7 +150,7 @@ impl Decoder {
 
     /// Decodes what lies at `awslogs.data`.
     pub fn decode_data(&mut self, data: &str) -> Result<Payload<'_>, DecodeError> {
-        if self.inflated.len() > KEPT_BUFFER_BYTES_MAX {
+        if self.inflated.capacity() > KEPT_BUFFER_BYTES_MAX {
             self.inflated = Vec::new();
         }
         if self.compressed.len() < data.len() {
@@ -186,6 +190,10 @@ impl<'a> SubscriptionEvent<'a> {
             #[serde(borrow)]
             data: Cow<'a, str>,
         }
+        // A list of a struct's fields is the struct, to serde; to a replay it would be no event.
+        if !event.trim_ascii_start().starts_with(b"{") {
+            return Err(DecodeError::NotAnEvent);
+        }
         let event: Event<'a> =
             serde_json::from_slice(event).map_err(|_| DecodeError::NotAnEvent)?;
         // A mark of another make is no reason to refuse the logs.
@@ -206,21 +214,27 @@ fn inflate(
     if !compressed.starts_with(&[0x1f, 0x8b]) {
         return Err(DecodeError::NotGzip);
     }
+    let possible = compressed.len().saturating_mul(DEFLATE_RATIO_MAX);
     if let Some((crc, length)) = gzip_trailer(compressed)
-        && length <= PAYLOAD_INFLATED_BYTES_MAX
+        && length <= possible.min(PAYLOAD_INFLATED_BYTES_MAX)
     {
         if inflated.len() < length {
             inflated.resize(length, 0);
         }
-        // libdeflate stops after the first member: only the trailer's checksum shows that it was
-        // the last one, too.
+        // libdeflate stops after the first member. That it was the last one, too, shows in the
+        // trailer: it has the checksum, and nothing before it could be that member's own trailer.
+        let (trailer, before) = (
+            &compressed[compressed.len() - GZIP_TRAILER_BYTES..],
+            &compressed[..compressed.len() - 1],
+        );
         if inflater.gzip_decompress(compressed, &mut inflated[..length]) == Ok(length)
             && checksum(&inflated[..length]) == crc
+            && memchr::memmem::find(before, trailer).is_none()
         {
             return Ok(length);
         }
     }
-    inflate_stream(compressed, inflated)
+    inflate_stream(compressed, inflated, possible)
 }
 
 fn gzip_trailer(compressed: &[u8]) -> Option<(u32, usize)> {
@@ -238,10 +252,16 @@ fn checksum(bytes: &[u8]) -> u32 {
     crc.sum()
 }
 
-fn inflate_stream(compressed: &[u8], inflated: &mut Vec<u8>) -> Result<usize, DecodeError> {
+fn inflate_stream(
+    compressed: &[u8],
+    inflated: &mut Vec<u8>,
+    possible: usize,
+) -> Result<usize, DecodeError> {
     inflated.clear();
-    let bound = PAYLOAD_INFLATED_BYTES_MAX as u64 + 1;
-    let read = MultiGzDecoder::new(compressed).take(bound).read_to_end(inflated);
+    let bound = PAYLOAD_INFLATED_BYTES_MAX + 1;
+    // A buffer that doubles as it grows would end at twice the bound.
+    inflated.reserve_exact(possible.min(bound));
+    let read = MultiGzDecoder::new(compressed).take(bound as u64).read_to_end(inflated);
     match read {
         Ok(bytes) if bytes > PAYLOAD_INFLATED_BYTES_MAX => Err(DecodeError::TooLarge),
         Ok(bytes) => Ok(bytes),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use base64_simd::STANDARD;
 use fastrand::Rng;
 use libdeflater::Decompressor;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sluice_cloud::logs;
 
@@ -94,13 +95,24 @@ impl Sent {
         epoch_ms: u64,
         mut kind: impl FnMut() -> Kind,
     ) -> String {
-        let mut messages = Vec::with_capacity(events);
-        for _ in 0..events {
-            let kind = kind();
-            messages.push(message(self.kinds.len(), kind));
+        let mut json = format!(
+            "{{\"messageType\":\"DATA_MESSAGE\",\"owner\":\"1\",\"logGroup\":\"{}\",\
+             \"logStream\":\"{}\",\"subscriptionFilters\":[\"sluice\"],\"logEvents\":[",
+            logs::LOG_GROUP,
+            logs::LOG_STREAM,
+        );
+        for place in 0..events {
+            let (id, kind) = (self.kinds.len(), kind());
             self.kinds.push(kind);
+            let comma = if place > 0 { "," } else { "" };
+            let message = message(id, kind);
+            // No message needs escapes.
+            json += &format!(
+                "{comma}{{\"id\":\"{id}\",\"timestamp\":{epoch_ms},\"message\":\"{message}\"}}"
+            );
         }
-        logs::event(&logs::payload(&messages, epoch_ms))
+        json += "]}";
+        logs::event_of_data(&logs::gzip(json.as_bytes()))
     }
 
     /// A payload that nobody can decode, of one of the ways in which that can be.
@@ -145,9 +157,8 @@ impl Sent {
         let bytes = u32::from_le_bytes(*gzip.last_chunk()?) as usize;
         let mut text = vec![0; bytes];
         Decompressor::new().gzip_decompress(&gzip, &mut text).ok()?;
-        let payload: Value = serde_json::from_slice(&text).ok()?;
-        let events = payload["logEvents"].as_array()?;
-        events.iter().map(|event| self.id_of_whole(event["message"].as_str()?.as_bytes())).collect()
+        let payload: Held<'_> = serde_json::from_slice(&text).ok()?;
+        payload.log_events.iter().map(|event| self.id_of_whole(event.message.as_bytes())).collect()
     }
 
     /// The id of a message, when it is what was sent under that id.
@@ -157,6 +168,19 @@ impl Sent {
         let kind = self.kind(id).filter(|&kind| kind != Kind::Poison)?;
         (message(id, kind).as_bytes() == text).then_some(id)
     }
+}
+
+/// A payload, as far as a judge looks at it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Held<'a> {
+    #[serde(borrow)]
+    log_events: Vec<HeldEvent<'a>>,
+}
+
+#[derive(Deserialize)]
+struct HeldEvent<'a> {
+    message: &'a str,
 }
 
 fn data_of(event: &str) -> Option<String> {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use chaos::plan::Plan;
 use chaos::progress::{Begin, Progress, Run};
-use chaos::{Options, Outcome, Table, Tally, run};
+use chaos::{Mutation, Options, Outcome, Table, Tally, run};
 
 const HELP: &str = "\
 Carries events through the real processor and the real replayer in a simulated AWS that breaks by
@@ -28,6 +28,8 @@ never nowhere.
   --resume          fail unless the same run was broken off; without it, it is resumed if it was
   --fresh           start over, whatever was broken off
   --state FILE      what a broken-off run leaves behind (target/chaos/state.jsonl)
+  --mutation NAME   break the functions, to see it noticed: refused-pass-for-accepted,
+                    failed-calls-pass-for-accepted, no-hand-over or deletes-first
   --quiet           progress and the table only
 
 The same seed gives the same bytes. The exit status is 1 when an event is lost, when anything is
@@ -44,6 +46,7 @@ struct Arguments {
     events: usize,
     begin: Begin,
     state: PathBuf,
+    mutation: Mutation,
     quiet: bool,
 }
 
@@ -55,8 +58,8 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let arguments = parse(&arguments)?;
-    let Arguments { first, seeds, events, quiet, .. } = arguments;
-    let run = Run { first, seeds, events, program: program()? };
+    let Arguments { first, seeds, events, mutation, quiet, .. } = arguments;
+    let run = Run { first, seeds, events, program: program(mutation)? };
     let mut progress = Progress::open(&arguments.state, &run, arguments.begin)?;
     let mut table = Table::default();
     for (&seed, tally) in progress.done() {
@@ -88,7 +91,7 @@ fn main() -> anyhow::Result<ExitCode> {
             scope.spawn(move || {
                 while let Some(&seed) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let plan = Plan::draw(seed, events);
-                    let ended = carry(&plan);
+                    let ended = carry(&plan, mutation);
                     if sender.send((plan, ended)).is_err() {
                         return;
                     }
@@ -110,7 +113,7 @@ fn main() -> anyhow::Result<ExitCode> {
                         Err(panic) => format!("\n  FAILED: panicked: {panic}"),
                     };
                     if tally.failed > 0 {
-                        let repeat = command(plan.seed, events);
+                        let repeat = command(plan.seed, events, mutation);
                         writeln!(out, "{plan}\n  {says}\n  to repeat: {repeat}")?;
                         failed.push(repeat);
                     } else if !quiet {
@@ -163,8 +166,9 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 /// Runs a plan; `Err` is what it panicked with.
-fn carry(plan: &Plan) -> Result<Outcome, String> {
-    catch_unwind(AssertUnwindSafe(|| run(plan, &Options::default())))
+fn carry(plan: &Plan, mutation: Mutation) -> Result<Outcome, String> {
+    let options = Options { mutation, ..Options::default() };
+    catch_unwind(AssertUnwindSafe(|| run(plan, &options)))
         .map_err(|panic| message_of(panic.as_ref()))
 }
 
@@ -175,19 +179,21 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
 }
 
 /// The command that repeats a seed.
-fn command(seed: u64, events: usize) -> String {
+fn command(seed: u64, events: usize, mutation: Mutation) -> String {
+    let mutation = mutation.name().map(|name| format!(" --mutation {name}")).unwrap_or_default();
     format!(
         "cargo run -p chaos -- --seed {seed} --seeds 1 --events {events} \
-         --state target/chaos/seed-{seed}.jsonl"
+         --state target/chaos/seed-{seed}.jsonl{mutation}"
     )
 }
 
 /// Tells this build from another.
-fn program() -> anyhow::Result<String> {
+fn program(mutation: Mutation) -> anyhow::Result<String> {
     let path = std::env::current_exe()?;
     let metadata = path.metadata().with_context(|| path.display().to_string())?;
     let modified = metadata.modified()?.duration_since(std::time::UNIX_EPOCH)?;
-    Ok(format!("{}-{}", modified.as_millis(), metadata.len()))
+    let mutation = mutation.name().unwrap_or_default();
+    Ok(format!("{}-{} {mutation}", modified.as_millis(), metadata.len()))
 }
 
 /// A line of `/proc/self/status`, in MB; 0 where there is none.
@@ -213,6 +219,7 @@ fn parse(arguments: &[String]) -> anyhow::Result<Arguments> {
         events: 10_000,
         begin: Begin::WhereItBrokeOff,
         state: PathBuf::from("target/chaos/state.jsonl"),
+        mutation: Mutation::None,
         quiet: false,
     };
     let mut arguments = arguments.iter();
@@ -225,6 +232,7 @@ fn parse(arguments: &[String]) -> anyhow::Result<Arguments> {
             "--resume" => parsed.begin = Begin::Resume,
             "--fresh" => parsed.begin = Begin::Anew,
             "--state" => parsed.state = value()?.into(),
+            "--mutation" => parsed.mutation = value()?.parse().context("--mutation")?,
             "--quiet" => parsed.quiet = true,
             other => bail!("unknown argument {other}; --help lists them"),
         }

@@ -124,7 +124,10 @@ impl Window {
 
 impl fmt::Display for Window {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}-{} s", self.from_ms / 1_000, self.to_ms / 1_000)
+        match self.to_ms {
+            u64::MAX => write!(out, "from {} s", self.from_ms / 1_000),
+            to_ms => write!(out, "{} to {} s", self.from_ms / 1_000, to_ms / 1_000),
+        }
     }
 }
 
@@ -133,6 +136,8 @@ impl fmt::Display for Window {
 pub enum StreamTrouble {
     /// This share of the entries is refused as internal failures.
     Refuses(f64),
+    /// The last entry is refused as an internal failure.
+    RefusesLast,
     /// The call is throttled as a whole.
     Throttles,
     /// It fails with 500; nothing is written.

@@ -46,8 +46,9 @@ const REPLAYER_AGE_SECONDS_MAX: u64 = 3_600;
 const REST_EVERY: Duration = Duration::from_secs(6 * 3_600);
 /// and so many times at the most: a dead letter lives for 14 days.
 const RESTS_MAX: u32 = 40;
-/// An execution environment that dies at any moment does so within this of its begin.
-const DIES_WITHIN_MS: u64 = 2_000;
+/// An execution environment that dies at any moment does so within 2 to the power of one of these
+/// milliseconds of its begin: invocations take from milliseconds to minutes.
+const DIES_WITHIN_MS_LOG2: std::ops::Range<u32> = 3..18;
 
 /// A kill in one exact call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -512,7 +513,8 @@ impl World {
             .sum();
         let (is_doomed, moment_ms) = {
             let mut rng = self.rng.borrow_mut();
-            (rng.f64() < chance, rng.u64(..DIES_WITHIN_MS))
+            let within_ms = 1 << rng.u32(DIES_WITHIN_MS_LOG2);
+            (rng.f64() < chance, rng.u64(..within_ms))
         };
         let is_doomed = is_doomed && self.now_ms() < self.plan.faults_end_ms();
         let moment = Duration::from_millis(if is_doomed { moment_ms } else { u64::MAX / 4_000 });
@@ -677,6 +679,7 @@ fn stream_fault(what: StreamTrouble, entries: usize, rng: &mut Rng) -> Option<Fa
             }
             Fault::RefuseEntries(places)
         }
+        StreamTrouble::RefusesLast => Fault::RefuseEntries(vec![entries - 1]),
         StreamTrouble::Throttles => Fault::Error(PutError::Transient {
             code: "ProvisionedThroughputExceededException".to_owned(),
             detail: "simulated".to_owned(),

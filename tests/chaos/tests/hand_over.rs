@@ -116,6 +116,32 @@ fn processor_to_dead_letter_queue() {
 }
 
 #[test]
+fn what_is_refused_of_a_payload_is_handed_over_and_the_rest_is_not() {
+    let window = Window { from_ms: 0, to_ms: 20 * MINUTE_MS };
+    let troubles = vec![Trouble::Stream(window, 1.0, StreamTrouble::RefusesLast)];
+    let plan = Plan { troubles, ..Plan::still(2) };
+    let copies = |outcome: &Outcome, id| {
+        let places = outcome.at_death.first().unwrap_or(&outcome.places);
+        [places.stream.of(id), places.dead_letters.of(id), places.quarantine.of(id)]
+    };
+    let undisturbed = run(&plan, &Options::default());
+    assert_eq!(undisturbed.verdict.failures, [] as [&str; 0]);
+    assert_eq!((undisturbed.dead_lettered, undisturbed.replayed), (1, 1));
+    assert_eq!((copies(&undisturbed, 0), copies(&undisturbed, 1)), ([1, 0, 0], [1, 0, 0]));
+    assert_eq!(undisturbed.processor_calls[..3], ["PutRecords", "PutRecords", "SendMessage"]);
+
+    for (after, of_second) in [(false, [0, 0, 0]), (true, [0, 1, 0])] {
+        let death = Some(Death { role: Role::Processor, call: 2, after });
+        let killed = run(&plan, &Options { death, ..Options::default() });
+        assert_eq!(killed.verdict.failures, [] as [&str; 0]);
+        // At death the stream has the first, and Lambda both.
+        assert_eq!((copies(&killed, 0), copies(&killed, 1)), ([1, 0, 0], of_second));
+        let [first, second] = [0, 1].map(|id| killed.places.stream.of(id));
+        assert_eq!((first, second), (2, 1 + u32::from(after)));
+    }
+}
+
+#[test]
 fn dead_letter_queue_to_replayer_to_processor() {
     killed_at_every_call(&throttled(), Role::Replayer, 0, |name, nth, after| {
         match (name, nth, after) {

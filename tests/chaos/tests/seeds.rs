@@ -101,3 +101,19 @@ fn a_run_that_was_broken_off_is_resumed_and_ends_in_the_same_table() {
     assert!(!text(&other).contains("RESUMED"), "another run: {}", text(&other));
     std::fs::remove_dir_all(&folder).expect("a folder");
 }
+
+#[test]
+fn a_seed_that_fails_is_said_with_the_command_that_repeats_it() {
+    let folder = std::env::temp_dir().join(format!("chaos-failing-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let state = folder.join("state.jsonl");
+    let seed_3 = ["--seed", "3", "--seeds", "1"];
+    let mutated = chaos(&state, &[&seed_3[..], &["--mutation", "no-hand-over"]].concat());
+    let text = String::from_utf8_lossy(&mutated.stdout);
+    assert_eq!(mutated.status.code(), Some(1), "{text}");
+    assert!(text.contains("are nowhere"), "{text}");
+    let repeat = "FAILED; to repeat: cargo run -p chaos -- --seed 3 --seeds 1 --events 200";
+    assert!(text.contains(repeat), "{text}");
+    assert!(chaos(&state, &seed_3).status.success());
+    std::fs::remove_dir_all(&folder).expect("a folder");
+}

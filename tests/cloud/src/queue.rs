@@ -172,6 +172,10 @@ impl Queue {
         attributes: BTreeMap<String, String>,
     ) -> Result<(), QueueError> {
         self.call("SendMessage", |_| {
+            let type_bytes = attributes.len() * "String".len();
+            if type_bytes + bytes_of(body, &attributes) > SQS_MESSAGE_BYTES_MAX {
+                return refused("InvalidParameterValue");
+            }
             self.put(body, attributes, 0);
             Ok(())
         })
@@ -281,6 +285,11 @@ impl Queue {
     }
 }
 
+/// What SQS counts as a message, without the types of its attributes.
+fn bytes_of(body: &str, attributes: &BTreeMap<String, String>) -> usize {
+    attributes.iter().fold(body.len(), |sum, (name, value)| sum + name.len() + value.len())
+}
+
 fn refused<T>(code: &str) -> Result<T, QueueError> {
     Err(QueueError { code: code.to_owned(), detail: "simulated".to_owned() })
 }
@@ -292,16 +301,14 @@ impl SendDeadLetter for &Queue {
         delay_seconds: u32,
     ) -> Result<(), QueueError> {
         self.call("SendMessage", |_| {
-            let attributes = dead_letter.attributes();
-            let bytes =
-                attributes.iter().fold(dead_letter.body.len(), |sum, (name, kind, value)| {
-                    sum + name.len() + kind.len() + value.len()
-                });
+            let typed = dead_letter.attributes();
+            let type_bytes: usize = typed.iter().map(|(_, kind, _)| kind.len()).sum();
+            let attributes =
+                typed.into_iter().map(|(name, _, value)| (name.to_owned(), value)).collect();
+            let bytes = type_bytes + bytes_of(&dead_letter.body, &attributes);
             if bytes > SQS_MESSAGE_BYTES_MAX || delay_seconds > DELAY_SECONDS_MAX {
                 return refused("InvalidParameterValue");
             }
-            let attributes =
-                attributes.into_iter().map(|(name, _, value)| (name.to_owned(), value)).collect();
             self.put(&dead_letter.body, attributes, delay_seconds);
             Ok(())
         })
