@@ -100,7 +100,7 @@ upload = zip=$(or $(CARGO_TARGET_DIR),target)/lambda/$(1)/bootstrap.zip; key=slu
 # $(call deploy,STACK,TEMPLATE,PARAMETERS)
 deploy = $(DEPLOY_TOOLS)/aws cloudformation deploy --stack-name '$(1)' --template-file $(2) \
 	--no-fail-on-empty-changeset --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND \
-	$(if $(strip $(3)),--parameter-overrides $(3)); \
+	$(if $(BUCKET),--s3-bucket '$(BUCKET)' --s3-prefix sluice/templates) $(if $(strip $(3)),--parameter-overrides $(3)); \
 	$(DEPLOY_TOOLS)/aws cloudformation describe-stacks --stack-name '$(1)' --query 'Stacks[0].Outputs' --output table
 
 .PHONY: deploy-autoscaling

@@ -15,6 +15,8 @@ from binaries import package
 from engines import REGION, ROOT, Engines, plain_environment
 
 CODE_BUCKET = "sluice-code"
+# Of a template in the call itself. (CloudFormation quotas)
+TEMPLATE_BYTES_MAX = 51_200
 AUTOSCALING = ROOT / "infra" / "autoscaling.yaml"
 LOG_PROCESSING = ROOT / "infra" / "log-processing.yaml"
 
@@ -29,7 +31,8 @@ def aws(engines: Engines, *arguments: str | Path) -> str:
         [Path(sys.executable).with_name("aws"), "--endpoint-url", engines.endpoint, "--region", REGION, *arguments],
         capture_output=True,
         text=True,
-        env=plain_environment(),
+        # The upload of a template does not follow --endpoint-url.
+        env=plain_environment(AWS_ENDPOINT_URL_S3=engines.endpoint),
     )
     if done.returncode != 0:
         raise StackError((done.stderr or done.stdout).strip())
@@ -39,11 +42,13 @@ def aws(engines: Engines, *arguments: str | Path) -> str:
 def deploy(engines: Engines, template: Path, stack: str, parameters: Mapping[str, Any]) -> dict[str, str]:
     """Creates or updates a stack and returns its outputs."""
     overrides = [f"{name}={value}" for name, value in parameters.items()]
+    # CloudFormation takes a larger template from S3 only, as the Makefile gives it.
+    by_way_of = ["--s3-bucket", code_bucket(engines)] if template.stat().st_size > TEMPLATE_BYTES_MAX else []
     try:
         aws(
             engines, "cloudformation", "deploy", "--template-file", template, "--stack-name", stack,
             "--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "--no-fail-on-empty-changeset",
-            *(["--parameter-overrides", *overrides] if overrides else []),
+            *by_way_of, *(["--parameter-overrides", *overrides] if overrides else []),
         )  # fmt: skip
     except StackError as error:
         raise StackError(f"{error}\n{failures(engines, stack)}".strip()) from None
@@ -67,13 +72,18 @@ def failures(engines: Engines, stack: str) -> str:
     )
 
 
-def upload_code(engines: Engines, binary: Path, key: str = "log-processor.zip") -> str:
-    """Puts a function's zip where its template looks for it."""
-    archive = package(binary, engines.run_directory / key)
+def code_bucket(engines: Engines) -> str:
+    """The bucket that code and templates are uploaded to, created when needed."""
     s3 = engines.client("s3")
     if CODE_BUCKET not in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]:
         s3.create_bucket(Bucket=CODE_BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-    aws(engines, "s3", "cp", "--quiet", archive, f"s3://{CODE_BUCKET}/{key}")
+    return CODE_BUCKET
+
+
+def upload_code(engines: Engines, binary: Path, key: str = "log-processor.zip") -> str:
+    """Puts a function's zip where its template looks for it."""
+    archive = package(binary, engines.run_directory / key)
+    aws(engines, "s3", "cp", "--quiet", archive, f"s3://{code_bucket(engines)}/{key}")
     return key
 
 

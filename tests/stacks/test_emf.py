@@ -80,6 +80,7 @@ def printed(engines: local.Engines, functions: dict[str, Path]) -> Iterator[dict
     stack.settle(engines)
     stack.invoke(engines, pipeline, {"awslogs": {"data": "bm90IGd6aXA="}})
     stack.invoke(engines, pipeline, payload_event(["late"], timestamp=1_600_000_000_000))
+    stack.settle(engines)
     engines.faults(name, refuse=1)
     stack.invoke(engines, pipeline, payload_event(["refused"]))
     stack.settle(engines)
