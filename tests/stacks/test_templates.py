@@ -151,3 +151,8 @@ def test_every_number_has_a_range_and_says_it(template: Path) -> None:
             bounds = parameter.get("AllowedValues") or [parameter["MinValue"], parameter["MaxValue"]]
             said = str(parameter["Description"]).replace(",", "")
             assert all(str(bound) in said for bound in (bounds[0], bounds[-1])), f"{name}: {bounds}"
+
+
+def test_the_stream_alone_launches_without_a_bucket() -> None:
+    """A larger template would have to be uploaded first, and without code there is nowhere to upload it."""
+    assert AUTOSCALING.stat().st_size <= stack.TEMPLATE_BYTES_MAX
