@@ -40,6 +40,7 @@ p { margin:2px 0 10px; color:var(--soft) } .origin { font-family:ui-monospace,mo
 table { border-collapse:collapse; width:100% } td { padding:6px 8px; border-bottom:1px solid var(--line);
   vertical-align:top; font-variant-numeric:tabular-nums } tr:last-child td { border:0 } td:first-child { color:var(--soft);
   white-space:nowrap; padding-left:0 }
+.figures td:nth-child(n+3) { text-align:right } .figures tr:first-child td { color:var(--soft) }
 svg { width:100%; height:auto; display:block } svg text { fill:var(--soft); font-size:11.5px }
 .grid-line { stroke:var(--line) } .axis { stroke:var(--soft) }
 .sa { stroke:var(--a); fill:none; stroke-width:2 } .sb { stroke:var(--b); fill:none; stroke-width:2 }

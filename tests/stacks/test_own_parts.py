@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 import async_queue
+import dashboard
 import pytest
 from async_queue import AsyncQueue
 from compare import Arrivals, judge
@@ -232,3 +233,24 @@ def test_arrivals_and_metric_lines_become_metrics(tmp_path: Any) -> None:
     }  # fmt: skip
     assert [(metric[1], values) for metric, _, values in emf_points(json.dumps(emf))] == [("LagOut", [5, 7]), ("Wanted", [3])]
     assert list(emf_points("not JSON")) == []
+
+
+def test_the_dashboard_counts_by_event_time() -> None:
+    def line(at_s: int, **values: object) -> dict[str, object]:
+        return {"_aws": {"Timestamp": at_s * 1000}, **values}
+
+    lines = [
+        line(60, EventTimeIn=100, EventTimeDelivered=90, EventTimeDeadLettered=10),
+        line(60, EventTimeIn=10, EventTimeDelivered=10),
+        line(120, EventTimeIn=50, EventTimeDelivered=48, EventTimeFiltered=1),
+        line(61, EventsIn=100, LagOut=[1, 2, 3, 100]),
+        line(62, EventsIn=10, LagOut=[4]),
+        line(65, EventsIn=10, LagOut=[7]),
+    ]
+    minutes = dashboard.minutes(lines)
+    assert [(minute.epoch_s, minute.came_in, minute.fates) for minute in minutes] == [
+        (60, 110, (100, 0, 10, 0)),
+        (120, 50, (48, 1, 0, 0)),
+    ]
+    assert [round(minute.loss_percent, 6) for minute in minutes] == [0, 2]
+    assert dashboard.percentiles(lines, "LagOut", (50, 99), 3) == [(60, [3, 100]), (63, [7, 7])]
