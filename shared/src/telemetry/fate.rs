@@ -64,7 +64,7 @@ impl Fates {
 #[derive(Debug, Default)]
 pub struct FatesByMinute {
     minutes: BTreeMap<u64, Fates>,
-    /// Settled events whose timestamp CloudWatch would not accept, or beyond [`MINUTES_MAX`].
+    /// Settled events whose timestamp CloudWatch would not accept, or beyond the minutes that are printed.
     pub outside: u64,
 }
 
