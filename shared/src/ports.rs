@@ -80,6 +80,37 @@ pub struct QueueError {
     pub detail: String,
 }
 
+impl QueueError {
+    /// Whether the same call may succeed within the invocation. (SQS API, errors of SendMessage and
+    /// common errors; Nov 2026)
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        // Some endpoints answer with the older names, some put the service before the code.
+        let code = self.code.rsplit(['.', '#']).next().unwrap_or_default();
+        !matches!(
+            code,
+            "QueueDoesNotExist"
+                | "NonExistentQueue"
+                | "AccessDenied"
+                | "AccessDeniedException"
+                | "InvalidAddress"
+                | "InvalidClientTokenId"
+                | "InvalidMessageContents"
+                | "InvalidParameterValue"
+                | "InvalidSecurity"
+                | "KmsAccessDenied"
+                | "KmsDisabled"
+                | "KmsInvalidKeyUsage"
+                | "KmsInvalidState"
+                | "KmsNotFound"
+                | "KmsOptInRequired"
+                | "OptInRequired"
+                | "RequestNotSent"
+                | "UnsupportedOperation"
+        )
+    }
+}
+
 /// Sends a dead letter to a queue.
 pub trait SendDeadLetter {
     /// Returns once the queue has the message, which it hides for `delay_seconds`.

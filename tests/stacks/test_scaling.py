@@ -365,11 +365,14 @@ def test_every_alarm_says_what_follows_and_every_one_on_the_stream_wakes_scale_u
         for name, one in resources.items()
         if isinstance(one, dict) and one.get("Type") == "AWS::CloudWatch::Alarm"
     }
-    assert len(alarms) == 6
+    assert len(alarms) == 8
     for name, properties in alarms.items():
         assert len(str(properties["AlarmDescription"])) > 80, name
         assert "Metrics" not in properties, f"{name}: one plain metric, that anyone can read"
-        if properties["Namespace"] != "AWS/Lambda":
+        if properties["MetricName"] in ("Utilization", "ReshardsLeft"):
+            # What scale-up itself reports must not wake it.
+            assert properties["AlarmActions"] == {"Fn::If": ["HasNotifyTopic", [{"Ref": "NotifyTopicArn"}], {"Ref": "AWS::NoValue"}]}
+        elif properties["Namespace"] != "AWS/Lambda":
             assert properties["AlarmActions"] == [{"Fn::GetAtt": ["ScaleUp", "Arn"]}], name
             assert properties["TreatMissingData"] == "notBreaching", name
 

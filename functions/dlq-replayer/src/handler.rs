@@ -391,8 +391,13 @@ where
                     self.ports.clock.sleep(Duration::from_millis(pause_ms)).await;
                     busy_ms = (busy_ms * 2).min(BUSY_MS_MAX);
                 }
-                // An older processor answers nothing when it succeeds.
-                Ok(answer) => return Ok(serde_json::from_str(&answer).unwrap_or_default()),
+                // Another function's "ok" is no reason to let go of anything.
+                Ok(answer) => {
+                    return Answer::parse(&answer).ok_or_else(|| InvokeError::Failed {
+                        error_type: "UnexpectedAnswer".to_owned(),
+                        message: "it does not say where the log events are".to_owned(),
+                    });
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use dlq_replayer::{Config, Ports, ReplayError, Replayer, Report, Stop};
 use fastrand::Rng;
 use serde_json::{Value, json};
-use sluice::delivery::Reason;
+use sluice::delivery::{Answer, Reason};
 use sluice::ports::{
     Clock, ControlError, GetReservedConcurrency, InvokeError, InvokeFunction, InvokeLater,
     ReceiveMessages,
@@ -50,8 +50,12 @@ struct World {
     next_hops: RefCell<Vec<String>>,
 }
 
+fn answer(answer: Answer) -> Value {
+    serde_json::to_value(answer).expect("JSON")
+}
+
 fn delivered() -> Value {
-    json!({"eventsIn": 1, "eventsDelivered": 1})
+    answer(Answer { events_in: 1, events_delivered: 1, ..Answer::default() })
 }
 
 impl World {
@@ -305,10 +309,11 @@ async fn what_the_quarantine_refuses_stays_in_the_queue() {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_processor_took_over_is_deleted_whatever_it_did_with_it() {
+    let nine = Answer { events_in: 9, ..Answer::default() };
     let part =
-        json!({"eventsIn": 9, "eventsDelivered": 4, "eventsDeadLettered": 5, "deadLetters": 1});
+        answer(Answer { events_delivered: 4, events_dead_lettered: 5, dead_letters: 1, ..nine });
     let poison =
-        json!({"eventsIn": 9, "eventsDelivered": 8, "eventsQuarantined": 1, "quarantined": 1});
+        answer(Answer { events_delivered: 8, events_quarantined: 1, quarantined: 1, ..nine });
     let world = World::new(move |event| {
         let answer = if number_of(event) == 0 { part.clone() } else { poison.clone() };
         Take::After(Duration::from_millis(100), answer)
@@ -320,15 +325,23 @@ async fn what_the_processor_took_over_is_deleted_whatever_it_did_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_processor_that_answers_nothing_has_succeeded() {
-    let world = World::answering(Value::Null);
-    world.fill(1);
-    assert_eq!(world.run("{}").await.expect("a run").replayed, 1);
+async fn an_answer_that_does_not_say_where_the_events_are_deletes_nothing() {
+    for other in [Value::Null, json!({}), json!("ok"), json!({"statusCode": 200})] {
+        let world = World::answering(other);
+        world.fill(1);
+        let report = world.run("{}").await.expect("a run");
+        assert_eq!((report.replayed, report.failed, report.left), (0, 1, Some(1)));
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn when_the_stream_is_down_attempts_are_kept() {
-    let nothing = json!({"eventsIn": 1, "eventsDeadLettered": 1, "deadLetters": 1});
+    let nothing = answer(Answer {
+        events_in: 1,
+        events_dead_lettered: 1,
+        dead_letters: 1,
+        ..Answer::default()
+    });
     let world = World::answering(nothing);
     world.fill(100);
     let report = world.run("{}").await.expect("a run");

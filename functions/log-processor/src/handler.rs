@@ -24,6 +24,10 @@ const PUT_CALLS_IN_FLIGHT_MAX: usize = 4;
 const BACKOFF_MS: u64 = 100;
 /// No backoff is longer than this.
 const BACKOFF_MS_MAX: u64 = 5_000;
+/// A queue that refuses is asked again within this, then within twice as long.
+const HAND_OVER_BACKOFF_MS: u64 = 1_000;
+/// No pause before asking the queue again is longer.
+const HAND_OVER_BACKOFF_MS_MAX: u64 = 10_000;
 /// Kept free before the deadline for handing over what is left, unless the whole invocation is
 /// short: then a quarter of it.
 const HAND_OVER_RESERVE_MS: u64 = 10_000;
@@ -153,8 +157,14 @@ where
                 report.undecodable += 1;
                 let detail = error.to_string();
                 let dead_letter = DeadLetter::undecodable(event, error.reason(), &detail, occasion);
-                let handed_over =
-                    hand_over(&self.ports, &[dead_letter], occasion, deadline_epoch_ms).await;
+                let handed_over = hand_over(
+                    &self.ports,
+                    &mut self.rng,
+                    &[dead_letter],
+                    occasion,
+                    deadline_epoch_ms,
+                )
+                .await;
                 return finish(&self.ports, &self.config, report, handed_over);
             }
         };
@@ -214,7 +224,8 @@ where
                 DeadLetter::remainder(&payload, events, *reason, detail, occasion)
             })
             .collect();
-        let handed_over = hand_over(&self.ports, &dead_letters, occasion, deadline_epoch_ms).await;
+        let handed_over =
+            hand_over(&self.ports, &mut self.rng, &dead_letters, occasion, deadline_epoch_ms).await;
 
         // Each fate on its own evidence, so that an event that fell out on the way is seen.
         let mut fates = vec![Fate::Lost; payload.log_events.len()];
@@ -301,6 +312,7 @@ fn finish<P, Q, C, M: EmitMetrics>(
 /// Returns once the queues have every dead letter.
 async fn hand_over<P, Q: SendDeadLetter, C: Clock, M>(
     ports: &Ports<P, Q, C, M>,
+    rng: &mut Rng,
     dead_letters: &[DeadLetter],
     occasion: Occasion,
     deadline_epoch_ms: u64,
@@ -331,7 +343,7 @@ async fn hand_over<P, Q: SendDeadLetter, C: Clock, M>(
             return Err(HandOverFailed::NoQueue { reason });
         };
         let ms_left = deadline_epoch_ms.saturating_sub(ports.clock.epoch_ms());
-        let sent = pin!(queue.send_dead_letter(dead_letter, delay_seconds));
+        let sent = pin!(send(queue, &ports.clock, rng, dead_letter, delay_seconds, ms_left));
         let deadline = pin!(ports.clock.sleep(Duration::from_millis(ms_left)));
         match select(sent, deadline).await {
             Either::Left((Ok(()), _)) => place.add(dead_letter),
@@ -342,4 +354,28 @@ async fn hand_over<P, Q: SendDeadLetter, C: Clock, M>(
         }
     }
     Ok(places)
+}
+
+/// Sends a dead letter, again and again for `ms_left` while the queue refuses: an invocation that
+/// fails brings all of its payload again, what was delivered of it, too.
+async fn send<Q: SendDeadLetter, C: Clock>(
+    queue: &Q,
+    clock: &C,
+    rng: &mut Rng,
+    dead_letter: &DeadLetter,
+    delay_seconds: u32,
+    ms_left: u64,
+) -> Result<(), QueueError> {
+    let until_ms = clock.epoch_ms() + ms_left;
+    let mut backoff_ms = HAND_OVER_BACKOFF_MS;
+    loop {
+        let sent = queue.send_dead_letter(dead_letter, delay_seconds).await;
+        let Err(error) = sent else { return Ok(()) };
+        let pause_ms = rng.u64(backoff_ms / 2..=backoff_ms);
+        if !error.may_pass() || clock.epoch_ms() + pause_ms >= until_ms {
+            return Err(error);
+        }
+        clock.sleep(Duration::from_millis(pause_ms)).await;
+        backoff_ms = (backoff_ms * 2).min(HAND_OVER_BACKOFF_MS_MAX);
+    }
 }

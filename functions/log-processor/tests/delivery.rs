@@ -15,7 +15,7 @@ use sluice::logs::{LogEvent, Payload, Transform, Verdict};
 use sluice::ports::{Clock, PutError};
 use sluice::records::{PartitionBy, RecordFormat};
 use sluice_cloud::clock::BEGIN_EPOCH_MS;
-use sluice_cloud::queue::Mood;
+use sluice_cloud::queue::{Mood, QueueFault};
 use sluice_cloud::{Fault, logs};
 use world::{TIMEOUT_MS, World, config, messages, messages_of, once, payload_of};
 
@@ -494,6 +494,37 @@ async fn a_queue_that_refuses_or_hangs_fails_the_invocation_in_time() {
         assert!(world.clock.epoch_ms() - BEGIN_EPOCH_MS <= TIMEOUT_MS);
         assert_eq!(world.metrics.sum("HandOversFailed"), 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_down_for_a_while_costs_no_second_delivery() {
+    let world = World::new(4);
+    let up_again_ms = world.clock.epoch_ms() + 30_000;
+    let clock = world.clock;
+    world.queue.set_faults(move |_| match clock.epoch_ms() < up_again_ms {
+        true => QueueFault::Error,
+        false => QueueFault::None,
+    });
+    // Half of the payload is delivered before the stream is gone.
+    world.stream.set_faults(|call| match call.number {
+        0 => Fault::None,
+        _ => permanent("ResourceNotFoundException"),
+    });
+    let messages = messages(20_000);
+    let config = log_processor::Config { record_format: RecordFormat::Single, ..config() };
+    let answer = world.processor(config).send(&messages).await.expect("handed over");
+    assert!(answer.events_delivered > 0 && answer.events_dead_lettered > 0, "{answer:?}");
+    assert_eq!(answer.events_delivered + answer.events_dead_lettered, 20_000);
+    assert_eq!(world.queue.messages().len() as u64, answer.dead_letters);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_gone_fails_the_invocation_at_once() {
+    let world = World::new(1);
+    world.stream.set_faults(|_| permanent("ResourceNotFoundException"));
+    world.queue.set_mood(Mood::Gone);
+    world.processor(config()).send(&["one"]).await.expect_err("the invocation fails");
+    assert!(world.clock.epoch_ms() - BEGIN_EPOCH_MS < 1_000);
 }
 
 #[tokio::test(start_paused = true)]

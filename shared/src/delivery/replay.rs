@@ -20,7 +20,7 @@ pub struct Replay {
 
 /// What became of an event; the processor's answer to a synchronous invocation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct Answer {
     /// Log events in it.
     pub events_in: u64,
@@ -36,6 +36,22 @@ pub struct Answer {
     pub dead_letters: u64,
     /// Messages that the quarantine was given.
     pub quarantined: u64,
+}
+
+impl Answer {
+    /// An answer as a function gave it; `None` when it is another function's, or does not say of
+    /// each log event where it is.
+    #[must_use]
+    pub fn parse(answer: &str) -> Option<Self> {
+        let answer: Self = serde_json::from_str(answer).ok()?;
+        let somewhere = [
+            answer.events_delivered,
+            answer.events_filtered,
+            answer.events_dead_lettered,
+            answer.events_quarantined,
+        ];
+        (somewhere.iter().sum::<u64>() == answer.events_in).then_some(answer)
+    }
 }
 
 /// An event of a log subscription, for what a replay needs of it.
@@ -91,7 +107,22 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_may_lack_what_it_knows_nothing_of() {
-        assert_eq!(serde_json::from_str::<Answer>("{}").ok(), Some(Answer::default()));
+    fn an_answer_that_does_not_account_for_every_event_is_none() {
+        let answer = Answer {
+            events_in: 4,
+            events_delivered: 1,
+            events_filtered: 1,
+            events_dead_lettered: 1,
+            events_quarantined: 1,
+            dead_letters: 1,
+            quarantined: 1,
+        };
+        let text = |answer: Answer| serde_json::to_string(&answer).expect("JSON");
+        assert_eq!(Answer::parse(&text(answer)), Some(answer));
+        assert_eq!(Answer::parse(&text(Answer::default())), Some(Answer::default()));
+        assert_eq!(Answer::parse(&text(Answer { events_delivered: 0, ..answer })), None);
+        for other in ["", "null", "{}", r#"{"statusCode":200}"#, "\"ok\""] {
+            assert_eq!(Answer::parse(other), None, "{other}");
+        }
     }
 }

@@ -37,6 +37,8 @@ pub enum Mood {
     Refuses,
     /// It never answers.
     Hangs,
+    /// There is no such queue.
+    Gone,
 }
 
 /// What goes wrong with one call.
@@ -217,6 +219,7 @@ impl Queue {
         self.clock.sleep(CALL_TIME / 2).await;
         match (self.mood.get(), fault) {
             (Mood::Hangs, _) | (_, QueueFault::Hang) => return std::future::pending().await,
+            (Mood::Gone, _) => return refused("QueueDoesNotExist"),
             (Mood::Refuses, _) | (_, QueueFault::Error) => return refused("ServiceUnavailable"),
             _ => {}
         }
