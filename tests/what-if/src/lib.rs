@@ -6,7 +6,9 @@
 //! ([`waiting`]). [`optimum`] is the limit: the cheapest legal moves for someone who knows the
 //! future. Sluice is played by its own decisions, not by a copy.
 
+pub mod arguments;
 pub mod clock;
+pub mod command;
 pub mod cost;
 pub mod generate;
 pub mod metrics;

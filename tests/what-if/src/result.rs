@@ -4,8 +4,10 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::clock::format_second;
+use crate::clock::{SECONDS_PER_DAY, format_second};
 use crate::cost::Bill;
+use crate::trace::Trace;
+use crate::world::Settings;
 
 /// The bar for the recommended policy: so many seconds at p99.
 pub const LAG_P99_SECONDS_MAX: u64 = 30;
@@ -125,6 +127,79 @@ pub fn cheapest<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Option<&
         .into_iter()
         .filter(|outcome| outcome.keeps_up() && outcome.name != crate::optimum::NAME)
         .min_by(|one, other| one.bill.total().total_cmp(&other.bill.total()))
+}
+
+/// Everything, for JSON.
+#[derive(Debug, Serialize)]
+pub struct Report<'a> {
+    /// The traffic.
+    pub trace: &'a str,
+    /// Days that were played.
+    pub days: f64,
+    /// Its peak, MB/s.
+    pub peak_megabytes_per_second: f64,
+    /// Its mean, MB/s.
+    pub mean_megabytes_per_second: f64,
+    /// Everything that chance decided.
+    pub seed: u64,
+    /// The cheapest policy that keeps up.
+    pub cheapest: Option<&'a str>,
+    /// Those that no other beats in both cost and lag p99.
+    pub frontier: Vec<&'a str>,
+    /// All of them.
+    pub policies: &'a [Outcome],
+}
+
+/// Everything, for JSON.
+#[must_use]
+pub fn report<'a>(trace: &'a Trace, settings: &Settings, outcomes: &'a [Outcome]) -> Report<'a> {
+    Report {
+        trace: &trace.name,
+        days: trace.seconds() as f64 / SECONDS_PER_DAY as f64,
+        peak_megabytes_per_second: trace.peak() / 1e6,
+        mean_megabytes_per_second: trace.mean() / 1e6,
+        seed: settings.seed,
+        cheapest: cheapest(outcomes).map(|outcome| outcome.name.as_str()),
+        frontier: frontier(outcomes).into_iter().map(|outcome| outcome.name.as_str()).collect(),
+        policies: outcomes,
+    }
+}
+
+/// The outcomes that no other beats: neither cheaper at no more lag, nor less late at no more cost.
+#[must_use]
+pub fn frontier(outcomes: &[Outcome]) -> Vec<&Outcome> {
+    let key = |outcome: &Outcome| (outcome.bill.total(), outcome.lag_p99);
+    let beats = |other: &Outcome, one: &Outcome| {
+        let ((other_cost, other_lag), (cost, lag)) = (key(other), key(one));
+        other_cost <= cost && other_lag <= lag && (other_cost, other_lag) != (cost, lag)
+    };
+    outcomes.iter().filter(|one| !outcomes.iter().any(|other| beats(other, one))).collect()
+}
+
+/// The frontier in a sentence.
+#[must_use]
+pub fn frontier_text(outcomes: &[Outcome]) -> String {
+    let names: Vec<&str> =
+        frontier(outcomes).into_iter().map(|outcome| outcome.name.as_str()).collect();
+    format!("frontier of cost and lag p99: {}\n", names.join(", "))
+}
+
+/// What was played, in two lines.
+#[must_use]
+pub fn heading(trace: &Trace, settings: &Settings) -> String {
+    format!(
+        "{}: {:.1} days in steps of {} s, peak {:.2} MB/s, mean {:.2} MB/s, seed {}\n\
+         {:.0} B an event, {:.0} B a payload, {:.0} B a record; list prices of us-east-1\n\n",
+        trace.name,
+        trace.seconds() as f64 / SECONDS_PER_DAY as f64,
+        trace.step_seconds,
+        trace.peak() / 1e6,
+        trace.mean() / 1e6,
+        settings.seed,
+        settings.event_bytes,
+        settings.payload_bytes,
+        settings.record_bytes,
+    )
 }
 
 /// The table.

@@ -83,11 +83,9 @@ pub fn parse_trace(name: &str, mut input: impl BufRead) -> Result<Trace, TraceEr
         }
         let line = text.trim_start_matches('\u{feff}').trim();
         if let Some(comment) = line.strip_prefix('#') {
-            if let Some(begin) = comment.trim().strip_prefix("start:") {
-                begins_at_second = parse_time_of_day(begin.trim()).ok_or_else(|| {
-                    at(number, format!("{:?} is no time as 2026-11-21T00:00:00Z", begin.trim()))
-                })?;
-            }
+            // A comment may say anything: a begin that is no time is midnight.
+            let begin = comment.trim().strip_prefix("start:").map(str::trim);
+            begins_at_second = begin.and_then(parse_time_of_day).unwrap_or(begins_at_second);
             continue;
         }
         if line.is_empty() {
@@ -264,7 +262,6 @@ mod tests {
             ("0,1\n60\n", "line 2: \"60\" does not have the two columns"),
             ("0,1\n60,2,3\n", "line 2: \"60,2,3\" does not have the two columns"),
             ("0;1\n60;2\n", "line 1: \"0;1\" does not have the two columns"),
-            ("# start: noon\n0,1\n", "line 1: \"noon\" is no time"),
         ] {
             let error = refused(text);
             assert!(error.starts_with(says), "{text:?}: {error}");

@@ -27,6 +27,9 @@ const EVALUATION_MINUTES: usize = 5;
 /// Minutes that ages are taken over, as `scaling::observe` has it.
 const MINUTES_NOW: usize = 5;
 
+/// The hours, UTC, of those who scale down by night only.
+pub const NIGHT_HOURS: (u64, u64) = (1, 5);
+
 const PROCESSOR: &str = "log-processor";
 
 /// Everything that can be set.
@@ -68,6 +71,83 @@ impl Parameters {
             fast_alarm: template.text("FastAlarm") == "true",
             off_peak_hours: template.hours("OffPeakSchedule"),
         }
+    }
+}
+
+/// A parameter that cannot be set so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadParameter(String);
+
+/// The names that [`Parameters::set`] knows, with the range of each.
+const SETTABLE: [(&str, f64, f64); 13] = [
+    ("target-utilization", 0.1, 1.0),
+    ("utilization-down-max", 0.01, 0.99),
+    ("shard-count-default", 1.0, 10_000.0),
+    ("shard-count-min", 1.0, 10_000.0),
+    ("shard-count-max", 1.0, 10_000.0),
+    ("reshards-kept-for-up", 0.0, 100.0),
+    ("reshard-calls-max", 1.0, 100.0),
+    ("drain-seconds", 1.0, 21_600.0),
+    ("lag-seconds-max", 1.0, 86_400.0),
+    ("look-back-minutes", 5.0, 180.0),
+    ("fast-alarm", 0.0, 1.0),
+    ("off-peak-from", 0.0, 23.0),
+    ("off-peak-until", 1.0, 24.0),
+];
+
+impl Parameters {
+    /// The names that can be set, for a help text.
+    #[must_use]
+    pub fn settable() -> String {
+        SETTABLE.map(|(name, least, most)| format!("{name} ({least} to {most})")).join(", ")
+    }
+
+    /// Sets one parameter by its name on the command line.
+    pub fn set(&mut self, name: &str, value: f64) -> Result<(), BadParameter> {
+        // Both spellings are at home.
+        let name = name.replace("utilisation", "utilization");
+        let known = SETTABLE.into_iter().find(|(known, ..)| *known == name);
+        let (_, least, most) = known.ok_or_else(|| {
+            BadParameter(format!("there is no parameter {name}; there are {}", Self::settable()))
+        })?;
+        if !(least..=most).contains(&value) {
+            return Err(BadParameter(format!("{name} is {value}, outside {least} to {most}")));
+        }
+        let policy = &mut self.policy;
+        match name.as_str() {
+            "target-utilization" => policy.target_utilization = value,
+            "utilization-down-max" => policy.utilization_down_max = value,
+            "shard-count-default" => policy.shard_count_default = value as u32,
+            "shard-count-min" => policy.shard_count_min = value as u32,
+            "shard-count-max" => policy.shard_count_max = value as u32,
+            "reshards-kept-for-up" => policy.reshards_kept_for_up = value as u32,
+            "reshard-calls-max" => policy.reshard_calls_max = value as u32,
+            "drain-seconds" => policy.drain_seconds = value,
+            "lag-seconds-max" => policy.lag_ms_max = (value * 1e3) as u64,
+            "look-back-minutes" => self.look_back_minutes = value as usize,
+            "fast-alarm" => self.fast_alarm = value >= 0.5,
+            "off-peak-from" => self.off_peak_hours.0 = value as u64,
+            _ => self.off_peak_hours.1 = value as u64,
+        }
+        Ok(())
+    }
+
+    /// Refuses parameters that contradict each other, as the functions themselves would.
+    pub fn check(&self) -> Result<(), BadParameter> {
+        let policy = &self.policy;
+        let bad = |what: &str| Err(BadParameter(what.to_owned()));
+        if policy.utilization_down_max >= policy.target_utilization {
+            return bad("utilization-down-max must be below target-utilization");
+        }
+        let (min, max) = (policy.shard_count_min, policy.shard_count_max);
+        if !(min..=max).contains(&policy.shard_count_default) {
+            return bad("shard-count-default must lie from shard-count-min to shard-count-max");
+        }
+        if self.off_peak_hours.0 >= self.off_peak_hours.1 {
+            return bad("off-peak-from must come before off-peak-until");
+        }
+        Ok(())
     }
 }
 
