@@ -58,6 +58,12 @@ scenarios: ## Run every scaling scenario in virtual time, and the one of mixed f
 	@cargo run --locked --quiet -p simulator -- --scenario all --quiet
 	@cargo run --locked --quiet -p simulator -- --scenario mixed-faults --seeds $(SEEDS) --quiet
 
+.PHONY: simulate
+simulate: ## What Sluice would cost on your traffic, beside the alternatives [TRACE=file.csv PEAK_MBPS=64 EVENT_BYTES=300 ARGS="--html report.html"]
+	@cargo build --release --locked --quiet -p what-if
+	@$(or $(CARGO_TARGET_DIR),target)/release/what-if $(if $(TRACE),'$(TRACE)',--generate live-event) \
+		$(if $(PEAK_MBPS),--peak-mbps '$(PEAK_MBPS)') $(if $(EVENT_BYTES),--event-bytes '$(EVENT_BYTES)') $(ARGS)
+
 .PHONY: lint
 lint: tools ## Check format, clippy, docs and templates
 	cargo fmt --all --check

@@ -168,7 +168,8 @@ impl Arguments {
                 "--payload-bytes" => arguments.payload_bytes = number(word, value()?, 1e2..=1e7)?,
                 "--readers" => arguments.readers = number(word, value()?, 0.0..=100.0)?,
                 "--policies" => {
-                    arguments.policies = value()?.split(',').map(|name| name.trim().to_owned()).collect();
+                    arguments.policies =
+                        value()?.split(',').map(|name| name.trim().to_owned()).collect();
                 }
                 "--set" => {
                     let text = value()?;
@@ -203,7 +204,8 @@ fn number(name: &str, text: &str, range: std::ops::RangeInclusive<f64>) -> anyho
 }
 
 fn parse_sweep(text: &str) -> anyhow::Result<Sweep> {
-    let parts = text.split_once('=').and_then(|(name, range)| Some((name, range.split_once("..")?)));
+    let parts =
+        text.split_once('=').and_then(|(name, range)| Some((name, range.split_once("..")?)));
     let (name, (from, until)) =
         parts.with_context(|| format!("--sweep wants NAME=FROM..UNTIL, not {text:?}"))?;
     let bound = |text| number(name, text, f64::MIN..=f64::MAX);

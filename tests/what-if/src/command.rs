@@ -8,7 +8,9 @@ use sluice::limits::{SHARD_BYTES_PER_SECOND, SHARDS_MAX};
 use sluice_cloud::StreamLimits;
 
 use crate::arguments::{Arguments, Source, Sweep};
+use crate::cloudwatch;
 use crate::generate::generate;
+use crate::html;
 use crate::policies::sluice::Parameters;
 use crate::result::{self, Outcome};
 use crate::run::{Job, POLICIES, each};
@@ -20,6 +22,8 @@ use crate::world::Settings;
 const GENERATED_PEAK_MBPS: f64 = 64.0;
 /// Days of made-up traffic.
 const GENERATED_DAYS: f64 = 7.0;
+/// Days of metrics that are read.
+const CLOUDWATCH_DAYS: f64 = 14.0;
 /// Bytes of one aggregated record, the log-processing template's RecordBytesTarget.
 const RECORD_BYTES: f64 = 24_900.0;
 
@@ -37,12 +41,17 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
         Some(sweep) => play_sweep(arguments, sweep, &trace, &settings, &parameters)?,
         None => play(arguments, &trace, &settings, &parameters)?,
     };
+    if let Some(path) = &arguments.html {
+        std::fs::write(path, html::report(&trace, &settings, &outcomes))
+            .with_context(|| format!("{path} cannot be written"))?;
+    }
     if arguments.json {
         serde_json::to_writer_pretty(&mut *out, &result::report(&trace, &settings, &outcomes))?;
         writeln!(out)?;
     } else {
         write!(out, "{}", result::heading(&trace, &settings))?;
         write!(out, "{}", result::table(&outcomes))?;
+        write!(out, "{}", result::advice(&trace, &settings, &outcomes))?;
         if arguments.sweep.is_some() {
             write!(out, "{}", result::frontier_text(&outcomes))?;
         }
@@ -92,7 +101,10 @@ fn read_trace(arguments: &Arguments) -> anyhow::Result<Trace> {
             let peak = arguments.peak_mbps.unwrap_or(GENERATED_PEAK_MBPS);
             Ok(generate(*shape, days as u64, peak * 1e6, arguments.seed))
         }
-        Source::CloudWatch(_) => bail!("not yet"),
+        Source::CloudWatch(stream) => {
+            let days = arguments.days.unwrap_or(CLOUDWATCH_DAYS);
+            Ok(scaled(cloudwatch::read_from_environment(stream, days)?)?)
+        }
     }
 }
 

@@ -8,9 +8,11 @@
 
 pub mod arguments;
 pub mod clock;
+pub mod cloudwatch;
 pub mod command;
 pub mod cost;
 pub mod generate;
+pub mod html;
 pub mod metrics;
 pub mod optimum;
 pub mod policies;

@@ -15,6 +15,8 @@ pub struct Minute {
     pub arrived: f64,
     /// Bytes that processors took; the stream accepted them.
     pub taken: f64,
+    /// Bytes that processors offered and the stream refused.
+    pub refused: f64,
     /// Tries that found no concurrency.
     pub throttles: f64,
     /// The longest that anything taken had waited.

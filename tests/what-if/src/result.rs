@@ -3,14 +3,20 @@
 use std::fmt::Write;
 
 use serde::Serialize;
+use sluice::limits::{
+    ADVANTAGE_BYTES_PER_SECOND_MIN, SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND,
+};
 
 use crate::clock::{SECONDS_PER_DAY, format_second};
-use crate::cost::Bill;
+use crate::cost::{Bill, put_dollars};
 use crate::trace::Trace;
 use crate::world::Settings;
 
 /// The bar for the recommended policy: so many seconds at p99.
 pub const LAG_P99_SECONDS_MAX: u64 = 30;
+
+/// A stream whose peak is below this share of a shard needs no more than that shard.
+const SMALL_SHARE: f64 = 0.8;
 
 /// One call that changed, or should have changed, the shards.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -187,9 +193,18 @@ pub fn frontier_text(outcomes: &[Outcome]) -> String {
 /// What was played, in two lines.
 #[must_use]
 pub fn heading(trace: &Trace, settings: &Settings) -> String {
+    let refused = trace.refused_records.map_or_else(String::new, |refused| {
+        format!(
+            "the stream refused {refused:.0} records in that time: what was asked of it was more \
+             than what is played\n"
+        )
+    });
+    let records = trace.record_bytes.map_or_else(String::new, |bytes| {
+        format!("the stream's records have {bytes:.0} B today on average\n")
+    });
     format!(
         "{}: {:.1} days in steps of {} s, peak {:.2} MB/s, mean {:.2} MB/s, seed {}\n\
-         {:.0} B an event, {:.0} B a payload, {:.0} B a record; list prices of us-east-1\n\n",
+         {:.0} B an event, {:.0} B a payload, {:.0} B a record; list prices of us-east-1\n{records}{refused}\n",
         trace.name,
         trace.seconds() as f64 / SECONDS_PER_DAY as f64,
         trace.step_seconds,
@@ -276,6 +291,45 @@ pub fn table(outcomes: &[Outcome]) -> String {
         ),
     }
     .expect("a string takes everything");
+    text
+}
+
+/// Where another choice than Sluice is better, in so many words, and what packing is worth.
+#[must_use]
+pub fn advice(trace: &Trace, settings: &Settings, outcomes: &[Outcome]) -> String {
+    let mut text = String::new();
+    let shard = SHARD_BYTES_PER_SECOND as f64;
+    let events = trace.peak() / settings.event_bytes;
+    let days = trace.seconds() as f64 / SECONDS_PER_DAY as f64;
+    let puts = |record_bytes: f64| put_dollars(trace.bytes(), record_bytes) / days;
+    writeln!(
+        text,
+        "packing: with a record an event the peak would be {events:.0} records/s and need {:.0} \
+         shards, not {:.0}; puts would cost ${:.2} a day, not ${:.2}",
+        (events / SHARD_RECORDS_PER_SECOND as f64).max(trace.peak() / shard).ceil(),
+        (trace.peak() / shard).ceil(),
+        puts(settings.event_bytes),
+        puts(settings.record_bytes),
+    )
+    .expect("a string takes everything");
+    if trace.peak() <= shard * SMALL_SHARE {
+        text.push_str("this traffic is small: one shard, about $11 a month, is all it needs\n");
+    }
+    let named = |name: &str| outcomes.iter().find(|outcome| outcome.name == name);
+    if let (Some(sluice), Some(advantage)) = (named("sluice"), named("on-demand-advantage")) {
+        let (ours, theirs) = (sluice.dollars_a_day(), advantage.dollars_a_day());
+        if theirs < ours {
+            writeln!(text, "on-demand Advantage is cheaper: ${theirs:.2} a day against ${ours:.2}")
+                .expect("a string takes everything");
+        } else if trace.mean() >= ADVANTAGE_BYTES_PER_SECOND_MIN {
+            writeln!(
+                text,
+                "above its minimum of 25 MB/s, on-demand Advantage costs ${theirs:.2} a day and \
+                 keeps no shards of yours: compare it when there are many readers or no keys"
+            )
+            .expect("a string takes everything");
+        }
+    }
     text
 }
 

@@ -77,7 +77,8 @@ impl Job<'_> {
         let mut settings = self.settings.clone();
         let mut path = Path::LambdaRetries;
         let mut shards = self.shards_for(self.trace.bytes_per_second[0] / INITIAL_UTILIZATION);
-        let sluice = |parameters: Parameters| -> Box<dyn Rule> { Box::new(Sluice::new(parameters)) };
+        let sluice =
+            |parameters: Parameters| -> Box<dyn Rule> { Box::new(Sluice::new(parameters)) };
         let (mut rule, source): (Box<dyn Rule>, &str) = match name {
             "sluice-queue" => {
                 path = Path::Queue;

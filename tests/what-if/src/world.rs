@@ -249,7 +249,9 @@ impl<'a> World<'a> {
             let arrived = if is_traffic { self.trace.bytes_per_second[step] } else { 0.0 };
             let supply = self.supply();
             let served = self.waiting.second(self.second, arrived, supply);
-            self.refused_bytes += self.over_the_stream(served.offered, supply);
+            let refused = self.over_the_stream(served.offered, supply);
+            self.refused_bytes += refused;
+            minute.refused += refused;
             minute.arrived += arrived;
             minute.taken += served.bytes;
             minute.throttles += served.throttles;

@@ -10,9 +10,13 @@ pub fn utilizations(world: &World<'_>, periods: usize, minutes: usize) -> Option
     let visible = world.metrics.visible_minutes() / minutes * minutes;
     let begin = visible.checked_sub(periods * minutes)?;
     let shard = world.settings.limits.shard_bytes_per_second as f64;
-    let capacity = f64::from(world.open_shards()) * shard * (minutes as u64 * SECONDS_PER_MINUTE) as f64;
+    let capacity =
+        f64::from(world.open_shards()) * shard * (minutes as u64 * SECONDS_PER_MINUTE) as f64;
     let taken = |from: usize| {
-        (from..from + minutes).filter_map(|number| world.metrics.minute(number)).map(|minute| minute.taken).sum::<f64>()
+        (from..from + minutes)
+            .filter_map(|number| world.metrics.minute(number))
+            .map(|minute| minute.taken)
+            .sum::<f64>()
     };
     Some((begin..visible).step_by(minutes).map(|from| taken(from) / capacity).collect())
 }
@@ -23,6 +27,7 @@ pub fn is_alarmed(
     (datapoints, periods, minutes): (usize, usize, usize),
     is_breaching: impl Fn(f64) -> bool,
 ) -> bool {
-    utilizations(world, periods, minutes)
-        .is_some_and(|seen| seen.into_iter().filter(|&seen| is_breaching(seen)).count() >= datapoints)
+    utilizations(world, periods, minutes).is_some_and(|seen| {
+        seen.into_iter().filter(|&seen| is_breaching(seen)).count() >= datapoints
+    })
 }

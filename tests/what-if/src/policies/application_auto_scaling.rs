@@ -9,7 +9,8 @@ use super::alarm::is_alarmed;
 use crate::world::{Rule, World};
 
 /// Where the rule is documented.
-pub const SOURCE: &str = "github.com/aws-solutions/centralized-logging, the Application Auto Scaling sample";
+pub const SOURCE: &str =
+    "github.com/aws-solutions/centralized-logging, the Application Auto Scaling sample";
 
 /// Steps of one.
 pub struct ApplicationAutoScaling;

@@ -9,7 +9,8 @@ use crate::clock::SECONDS_PER_MINUTE;
 use crate::world::{Rule, World};
 
 /// Where the rule is documented.
-pub const SOURCE: &str = "github.com/aws-samples/kinesis-auto-scaling (terraform/stream.tf, golang/scale.go)";
+pub const SOURCE: &str =
+    "github.com/aws-samples/kinesis-auto-scaling (terraform/stream.tf, golang/scale.go)";
 
 const PERIOD_MINUTES: usize = 5;
 const UP_PERIODS: usize = 5;
@@ -36,7 +37,9 @@ impl Rule for KinesisAutoScaling {
                 world.update_shard_count(target, "75 % or more for 25 minutes: doubled").ok();
             }
         } else if open > 1
-            && is_alarmed(world, (DOWN_DATAPOINTS, DOWN_PERIODS, PERIOD_MINUTES), |seen| seen < 0.25)
+            && is_alarmed(world, (DOWN_DATAPOINTS, DOWN_PERIODS, PERIOD_MINUTES), |seen| {
+                seen < 0.25
+            })
         {
             world.update_shard_count(open / 2, "below 25 % for 285 of 300 minutes: halved").ok();
         }

@@ -37,8 +37,6 @@ const PROCESSOR: &str = "log-processor";
 pub struct Parameters {
     /// What the decisions go by.
     pub policy: Policy,
-    /// Minutes of load that are looked at.
-    pub look_back_minutes: usize,
     /// Whether there is the alarm on the processors' own metric.
     pub fast_alarm: bool,
     /// Hours of the day, from and until, in which scale-down runs.
@@ -63,11 +61,13 @@ impl Parameters {
                 concurrency_per_shard: number("ConcurrencyPerShard") as u32,
                 reshard_calls_max: number("ReshardCallsMax") as u32,
                 reshards_kept_for_up: number("ReshardsKeptForUp") as u32,
+                reshards_kept_for_down: number("ReshardsKeptForDown") as u32,
+                look_back_minutes: number("LookBackMinutes") as u32,
+                calm_minutes_per_call: number("CalmMinutesPerCall") as u32,
                 drain_seconds: number("DrainSeconds"),
                 utilization_down_max: number("UtilizationDownMax") / 100.0,
                 lag_ms_max: number("LagSecondsMax") as u64 * 1_000,
             },
-            look_back_minutes: number("LookBackMinutes") as usize,
             fast_alarm: template.text("FastAlarm") == "true",
             off_peak_hours: template.hours("OffPeakSchedule"),
         }
@@ -80,13 +80,15 @@ impl Parameters {
 pub struct BadParameter(String);
 
 /// The names that [`Parameters::set`] knows, with the range of each.
-const SETTABLE: [(&str, f64, f64); 13] = [
+const SETTABLE: [(&str, f64, f64); 15] = [
     ("target-utilization", 0.1, 1.0),
     ("utilization-down-max", 0.01, 0.99),
     ("shard-count-default", 1.0, 10_000.0),
     ("shard-count-min", 1.0, 10_000.0),
     ("shard-count-max", 1.0, 10_000.0),
     ("reshards-kept-for-up", 0.0, 100.0),
+    ("reshards-kept-for-down", 0.0, 100.0),
+    ("calm-minutes-per-call", 0.0, 120.0),
     ("reshard-calls-max", 1.0, 100.0),
     ("drain-seconds", 1.0, 21_600.0),
     ("lag-seconds-max", 1.0, 86_400.0),
@@ -125,7 +127,9 @@ impl Parameters {
             "reshard-calls-max" => policy.reshard_calls_max = value as u32,
             "drain-seconds" => policy.drain_seconds = value,
             "lag-seconds-max" => policy.lag_ms_max = (value * 1e3) as u64,
-            "look-back-minutes" => self.look_back_minutes = value as usize,
+            "reshards-kept-for-down" => policy.reshards_kept_for_down = value as u32,
+            "look-back-minutes" => policy.look_back_minutes = value as u32,
+            "calm-minutes-per-call" => policy.calm_minutes_per_call = value as u32,
             "fast-alarm" => self.fast_alarm = value >= 0.5,
             "off-peak-from" => self.off_peak_hours.0 = value as u64,
             _ => self.off_peak_hours.1 = value as u64,
@@ -172,7 +176,8 @@ impl Sluice {
         let minutes_so_far = (world.second() / SECONDS_PER_MINUTE) as usize;
         let is_recent = visible + EVALUATION_MINUTES > minutes_so_far;
         let accepted = world.metrics.latest(1).last().filter(|_| is_recent);
-        let accepted = accepted.map_or(0.0, |minute| minute.taken);
+        let (accepted, refused) =
+            accepted.map_or((0.0, 0.0), |minute| (minute.taken, minute.refused));
         let fast = world.metrics.taken_in_latest_tick();
         let record_bytes = world.settings.record_bytes;
         let mut fired = None;
@@ -185,8 +190,7 @@ impl Sluice {
                 (AlarmLimit::Bytes, true) => fast.unwrap_or(0.0) * f64::from(alarm.period_seconds),
                 (AlarmLimit::Bytes, false) => accepted,
                 (AlarmLimit::Records, _) => accepted / record_bytes,
-                // The processors offer no more than the stream takes.
-                (AlarmLimit::Refused, _) => 0.0,
+                (AlarmLimit::Refused, _) => refused / record_bytes,
             };
             let state = if value > alarm.threshold { AlarmState::Alarm } else { AlarmState::Ok };
             if state != alarm.state && state == AlarmState::Alarm {
@@ -204,6 +208,7 @@ impl Sluice {
             status: world.status(),
             open_shards: world.open_shards(),
             goal: self.state.goal,
+            is_goal_ordered: self.state.is_goal_ordered,
             floor: self.state.floor,
             reshards: self.state.reshards.clone(),
             functions: vec![FunctionSeen {
@@ -224,7 +229,8 @@ impl Sluice {
             seen.load = Some(self.read_load(world));
         }
         let calls_max = self.parameters.policy.reshard_calls_max;
-        if seen.reshards.left(seen.now_ms, calls_max) == 0 && world.is_active() {
+        let calls_gone = seen.reshards.left(seen.now_ms, calls_max) == 0;
+        if (calls_gone || seen.is_refusing()) && world.is_active() {
             let shards = world.shards().into_iter();
             seen.shards = Some(shards.map(|shard| ShardLoad { shard, offered: None }).collect());
         }
@@ -235,7 +241,7 @@ impl Sluice {
     /// processors' own metric shows them.
     fn read_load(&self, world: &World<'_>) -> Load {
         let now = (world.second() / SECONDS_PER_MINUTE) as usize;
-        let from = now.saturating_sub(self.parameters.look_back_minutes);
+        let from = now.saturating_sub(self.parameters.policy.calm_minutes_max() as usize);
         let record_bytes = world.settings.record_bytes;
         let rate = |bytes_a_minute: f64| {
             let bytes = bytes_a_minute / SECONDS_PER_MINUTE as f64;
@@ -254,7 +260,7 @@ impl Sluice {
                         if minute.taken > 0.0 { minute.arrived / minute.taken } else { 1.0 };
                     MinuteLoad {
                         accepted: rate(minute.taken),
-                        refused_records: 0.0,
+                        refused_records: rate(minute.refused).records,
                         sent,
                         wanted: sent.times(came_in),
                     }
