@@ -69,9 +69,8 @@ fn write_page(
          delivery, s (log)</span><span><i style=\"background:var(--cost)\"></i>cost so far, $\
          </span></section>"
     )?;
-    let dollars_most = outcomes.iter().map(|outcome| outcome.bill.total()).fold(0.0, f64::max);
     for outcome in outcomes {
-        write_strip(page, trace, outcome, dollars_most)?;
+        write_strip(page, trace, outcome)?;
     }
     write!(page, "</main></body></html>")
 }
@@ -153,12 +152,8 @@ fn write_table(page: &mut String, outcomes: &[Outcome]) -> std::fmt::Result {
 }
 
 /// One policy: load against capacity, lag, cost, and the reshards with their reasons.
-fn write_strip(
-    page: &mut String,
-    trace: &Trace,
-    outcome: &Outcome,
-    dollars_most: f64,
-) -> std::fmt::Result {
+fn write_strip(page: &mut String, trace: &Trace, outcome: &Outcome) -> std::fmt::Result {
+    let dollars_most = outcome.bill.total();
     let end = trace.seconds() as f64;
     let x = |second: u64| LEFT + second as f64 / end * (WIDTH - LEFT);
     let height = LOAD_HEIGHT + LAG_HEIGHT + COST_HEIGHT + 3.0 * GAP + 6.0;

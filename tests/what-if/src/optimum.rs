@@ -140,11 +140,7 @@ impl Problem {
             let mut layer: Layer = Vec::with_capacity(self.calls_max + 1);
             for calls in 0..=self.calls_max {
                 let stay = self.after(begin, &layers, next, step, 1, calls);
-                let mut rest: Vec<u64> = stay
-                    .iter()
-                    .enumerate()
-                    .map(|(open, rest)| self.cost(step, open, 1).saturating_add(*rest).min(NEVER))
-                    .collect();
+                let mut rest = self.with_cost(step, 1, stay);
                 if calls > 0 {
                     let moved = self.moved(begin, &layers, next, step, calls - 1);
                     for (rest, moved) in rest.iter_mut().zip(lowest_within_reach(&moved)) {
@@ -185,20 +181,19 @@ impl Problem {
         calls: usize,
     ) -> Vec<u64> {
         let rest = self.after(begin, layers, next, step, self.steps_per_move, calls);
-        let cost = |(open, rest): (usize, &u64)| {
-            self.cost(step, open, self.steps_per_move).saturating_add(*rest).min(NEVER)
-        };
-        rest.iter().enumerate().map(cost).collect()
+        self.with_cost(step, self.steps_per_move, rest)
     }
 
-    /// What `steps` steps from `step` on cost with these shards.
-    fn cost(&self, step: usize, open: usize, steps: usize) -> u64 {
+    /// What `steps` steps from `step` on cost, and what comes after them, by shards.
+    fn with_cost(&self, step: usize, steps: usize, rest: &[u64]) -> Vec<u64> {
         let end = (step + steps).min(self.needs.len());
-        let shards = open as u64 + 1;
-        if self.needs[step..end].iter().any(|&need| u64::from(need) > shards) {
-            return NEVER;
-        }
-        shards * (end - step) as u64
+        let need = self.needs[step..end].iter().copied().max().unwrap_or(1) as usize;
+        let length = (end - step) as u64;
+        let cost = |(place, &rest): (usize, &u64)| match place + 1 {
+            shards if shards < need => NEVER,
+            shards => (shards as u64 * length).saturating_add(rest).min(NEVER),
+        };
+        rest.iter().enumerate().map(cost).collect()
     }
 
     fn best_move(
@@ -211,9 +206,8 @@ impl Problem {
         open: usize,
     ) -> Option<usize> {
         let begin = day * self.steps_per_day;
-        let stay = self
-            .cost(step, open, 1)
-            .saturating_add(self.after(begin, layers, next, step, 1, calls)[open]);
+        let after = self.after(begin, layers, next, step, 1, calls);
+        let stay = self.with_cost(step, 1, after)[open];
         let moved = self.moved(begin, layers, next, step, calls.checked_sub(1)?);
         let (from, until) = reach(open, moved.len());
         let (to, best) = (from..until).map(|to| (to, moved[to])).min_by_key(|&(_, cost)| cost)?;

@@ -90,7 +90,8 @@ impl Job<'_> {
             }
             "plain-2019" => {
                 let rule = Plain {
-                    shard_count_default: parameters.policy.shard_count_default,
+                    // In its favour: the default carries half of all minutes.
+                    shard_count_default: self.shards_for(self.trace.median() / INITIAL_UTILIZATION),
                     off_peak_hours: sluice_policy::NIGHT_HOURS,
                 };
                 (Box::new(rule), plain::SOURCE)

@@ -210,6 +210,14 @@ impl Trace {
         self.bytes_per_second.iter().sum::<f64>() / self.bytes_per_second.len() as f64
     }
 
+    /// Its median, bytes a second.
+    #[must_use]
+    pub fn median(&self) -> f64 {
+        let mut sorted = self.bytes_per_second.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted[sorted.len() / 2]
+    }
+
     /// All of it, in bytes.
     #[must_use]
     pub fn bytes(&self) -> f64 {

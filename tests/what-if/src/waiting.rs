@@ -7,7 +7,7 @@
 //! source mapping whose maximum concurrency is that of the stream: first in, first out, and none
 //! idle.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use fastrand::Rng;
 use sluice::limits::{
@@ -30,8 +30,6 @@ const QUEUE_HOP_SECONDS: u64 = 1;
 /// What is offered and what is there to take it, in one second.
 #[derive(Debug, Clone, Copy)]
 pub struct Supply {
-    /// Processors that may run at once.
-    pub processors: u32,
     /// Bytes that all of them, or the stream, take.
     pub bytes_per_second: f64,
 }
@@ -96,9 +94,9 @@ struct Cohort {
 }
 
 /// Parts that one throttled cohort is cut into, each with a pause of its own.
-const PARTS_MAX: u64 = 6;
+const PARTS_MAX: u64 = 4;
 /// Parts that wait at once, about.
-const COHORTS_MAX: f64 = 10_000.0;
+const COHORTS_MAX: f64 = 2_000.0;
 
 /// Everything that waits.
 pub struct Waiting {
@@ -110,7 +108,6 @@ pub struct Waiting {
     wheel: Vec<Vec<Cohort>>,
     spare: Vec<Cohort>,
     line: VecDeque<(u64, f64)>,
-    free: BTreeMap<u32, FreeTable>,
     waiting_bytes: f64,
     /// How late everything was that has been delivered.
     pub lags: Lags,
@@ -129,7 +126,6 @@ impl Waiting {
             wheel: vec![Vec::new(); (ASYNC_PAUSE_SECONDS_MAX as usize + 2).next_power_of_two()],
             spare: Vec::new(),
             line: VecDeque::new(),
-            free: BTreeMap::new(),
             waiting_bytes: 0.0,
             lags: Lags::default(),
             given_up_bytes: 0.0,
@@ -165,11 +161,9 @@ impl Waiting {
             is_kept
         });
         let load = offered / supply.bytes_per_second;
-        let part = self
-            .free
-            .entry(supply.processors)
-            .or_insert_with(|| FreeTable::new(supply.processors))
-            .part(load);
+        // A processor that has tokens sends a payload at once, so that next to none finds all of
+        // them busy before the load is a whole one (tests/event_by_event.rs).
+        let part = if load > 1.0 { 1.0 / load } else { 1.0 };
         let mut served = Served { offered, ..Served::default() };
         self.waiting_bytes += arrived;
         let fresh = Cohort { since: second, tries: 0, bytes: arrived };
@@ -244,52 +238,11 @@ impl Waiting {
     }
 }
 
-/// The share of tries that finds a processor free, by the load that is offered to all of them.
-///
-/// Erlang's loss formula: payloads come at any moment and take their time, so that some find every
-/// processor busy long before the load is a whole one, the more the fewer processors there are.
-/// Far above one it is what fits, and nothing else.
-struct FreeTable {
-    parts: Vec<f64>,
-}
-
-const LOAD_STEPS: f64 = 64.0;
-const LOAD_MAX: f64 = 4.0;
-
-impl FreeTable {
-    fn new(processors: u32) -> Self {
-        let steps = (LOAD_MAX * LOAD_STEPS) as usize + 1;
-        let part = |step: usize| {
-            1.0 - erlang_loss(processors, step as f64 / LOAD_STEPS * f64::from(processors))
-        };
-        Self { parts: (0..steps).map(part).collect() }
-    }
-
-    fn part(&self, load: f64) -> f64 {
-        let place = load * LOAD_STEPS;
-        let below = place as usize;
-        match (self.parts.get(below), self.parts.get(below + 1)) {
-            (Some(low), Some(high)) => {
-                let part = low + (high - low) * place.fract();
-                // So little is none: not one payload in a thousand seconds.
-                if part > 1.0 - 1e-7 { 1.0 } else { part }
-            }
-            _ => 1.0 / load,
-        }
-    }
-}
-
-/// The share of arrivals that find all `servers` busy when `offered` would keep so many busy.
-#[must_use]
-fn erlang_loss(servers: u32, offered: f64) -> f64 {
-    (1..=servers).fold(1.0, |loss, server| offered * loss / (f64::from(server) + offered * loss))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SUPPLY: Supply = Supply { processors: 8, bytes_per_second: 8e6 };
+    const SUPPLY: Supply = Supply { bytes_per_second: 8e6 };
 
     fn run(path: Path, seconds: u64, arrivals: impl Fn(u64) -> f64) -> Waiting {
         let mut waiting = Waiting::new(path, 1e5, 1);
@@ -326,12 +279,5 @@ mod tests {
         let waiting = run(Path::LambdaRetries, 8 * 3_600, |_| 80e6);
         assert!(waiting.given_up_bytes > 0.0);
         assert!(waiting.lags.max() <= u64::from(ASYNC_EVENT_AGE_SECONDS_MAX));
-    }
-
-    #[test]
-    fn the_loss_formula_agrees_with_its_textbook_values() {
-        for (servers, offered, loss) in [(1, 1.0, 0.5), (2, 1.0, 0.2), (10, 5.0, 0.018_385)] {
-            assert!((erlang_loss(servers, offered) - loss).abs() < 1e-5, "{servers} {offered}");
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! One stream, its processors and what waits before them, second by second, under a rule that
 //! scales it.
 
-use sluice::limits::{RESHARD_WINDOW_SECONDS, SHARD_BYTES_PER_SECOND};
+use sluice::limits::RESHARD_WINDOW_SECONDS;
 use sluice::scaling::{Shard, StreamStatus};
 use sluice_cloud::fluid::percentile;
 use sluice_cloud::stream::ApiError;
@@ -249,7 +249,7 @@ impl<'a> World<'a> {
             let arrived = if is_traffic { self.trace.bytes_per_second[step] } else { 0.0 };
             let supply = self.supply();
             let served = self.waiting.second(self.second, arrived, supply);
-            let refused = self.over_the_stream(served.offered, supply);
+            let refused = self.over_the_stream(served.offered);
             self.refused_bytes += refused;
             minute.refused += refused;
             minute.arrived += arrived;
@@ -310,31 +310,26 @@ impl<'a> World<'a> {
         }
     }
 
-    fn processors(&self) -> u32 {
+    /// What all processors together send a second, each paced to a shard.
+    fn sent_bytes_per_second(&self) -> f64 {
         match self.capacity {
-            Capacity::Shards => self.concurrency.unwrap_or_else(|| self.open_shards()),
-            Capacity::OnDemand(bytes) => (bytes / SHARD_BYTES_PER_SECOND as f64).ceil() as u32,
+            Capacity::Shards => {
+                let processors = self.concurrency.unwrap_or_else(|| self.open_shards());
+                f64::from(processors) * self.settings.limits.shard_bytes_per_second as f64
+            }
+            // Nothing holds the processors of an on-demand stream back.
+            Capacity::OnDemand(_) => f64::INFINITY,
         }
     }
 
     fn supply(&self) -> Supply {
-        let processors = self.processors();
-        let sent = f64::from(processors) * self.settings.limits.shard_bytes_per_second as f64;
-        let bytes_per_second = self.stream_bytes_per_second().min(sent);
-        Supply { processors, bytes_per_second }
+        let sent = self.sent_bytes_per_second();
+        Supply { bytes_per_second: self.stream_bytes_per_second().min(sent) }
     }
 
     /// What processors offer beyond what the stream takes.
-    fn over_the_stream(&self, offered: f64, supply: Supply) -> f64 {
-        let sent = match self.capacity {
-            Capacity::Shards => {
-                let per_processor = self.settings.limits.shard_bytes_per_second as f64;
-                offered.min(f64::from(supply.processors) * per_processor)
-            }
-            // Nothing holds the processors of an on-demand stream back.
-            Capacity::OnDemand(_) => offered,
-        };
-        let over = sent - self.stream_bytes_per_second();
+    fn over_the_stream(&self, offered: f64) -> f64 {
+        let over = offered.min(self.sent_bytes_per_second()) - self.stream_bytes_per_second();
         if over > 1.0 { over } else { 0.0 }
     }
 
