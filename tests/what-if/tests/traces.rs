@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Write, stderr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sluice_cloud::StreamLimits;
 use what_if::optimum;
@@ -22,15 +22,12 @@ const NOT_PEERS: [&str; 4] = ["sluice", "sluice-queue", "sluice-off-peak", optim
 
 fn read(name: &str) -> Option<Trace> {
     let shelf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/traces");
-    // A worktree lies elsewhere; the shelf does not.
-    let shelves = [shelf, PathBuf::from("/work/shared/traces")];
-    let path =
-        shelves.iter().map(|shelf| shelf.join(format!("{name}.csv"))).find(|path| path.exists());
-    let Some(path) = path else {
+    let path = shelf.join(format!("{name}.csv"));
+    if !path.exists() {
         writeln!(stderr(), "skipped: the team's shelf of traces (../shared/traces) is not here")
             .ok();
         return None;
-    };
+    }
     let file = BufReader::new(File::open(path).expect("a readable trace"));
     let trace = parse_trace(name, file).expect("a trace");
     Some(trace.scaled_to_peak(PEAK_BYTES_PER_SECOND).expect("a peak"))
