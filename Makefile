@@ -69,6 +69,12 @@ chaos: ## Break the whole path in virtual time, a thousand seeds with 10,000 eve
 fuzz: ## Fuzz what reads untrusted bytes, guided by coverage, so many minutes a target [MINUTES=10 TARGET= SEED=]
 	@MINUTES='$(or $(MINUTES),10)' TARGET='$(TARGET)' $(if $(filter file,$(origin SEED)),,SEED='$(SEED)') tests/fuzz/run
 
+.PHONY: simulate
+simulate: ## What Sluice would cost on your traffic, beside the alternatives [TRACE=file.csv PEAK_MBPS=64 EVENT_BYTES=300 ARGS="--html report.html"]
+	@cargo build --release --locked --quiet -p what-if
+	@$(or $(CARGO_TARGET_DIR),target)/release/what-if $(if $(TRACE),'$(TRACE)',--generate live-event) \
+		$(if $(PEAK_MBPS),--peak-mbps '$(PEAK_MBPS)') $(if $(EVENT_BYTES),--event-bytes '$(EVENT_BYTES)') $(ARGS)
+
 .PHONY: lint
 lint: tools ## Check format, clippy, docs and templates
 	cargo fmt --all --check

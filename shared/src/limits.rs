@@ -75,3 +75,78 @@ pub const SHARD_HOUR_DOLLARS: f64 = 0.015;
 /// One custom metric for one month, in dollars, up to the first 10,000 of an account. (CloudWatch
 /// pricing; Nov 2026)
 pub const METRIC_MONTH_DOLLARS: f64 = 0.30;
+
+/// A million PUT payload units, in dollars. (Kinesis pricing; Nov 2026)
+pub const PUT_UNITS_MILLION_DOLLARS: f64 = 0.014;
+
+/// An on-demand Standard stream for one hour, in dollars. (Kinesis pricing; Nov 2026)
+pub const ON_DEMAND_HOUR_DOLLARS: f64 = 0.04;
+
+/// A GB into an on-demand Standard stream, in dollars. (Kinesis pricing; Nov 2026)
+pub const ON_DEMAND_GB_IN_DOLLARS: f64 = 0.08;
+
+/// A GB out of an on-demand Standard stream, in dollars. (Kinesis pricing; Nov 2026)
+pub const ON_DEMAND_GB_OUT_DOLLARS: f64 = 0.04;
+
+/// Bytes a second that a new on-demand stream takes. (Kinesis FAQ; Nov 2026)
+pub const ON_DEMAND_BYTES_PER_SECOND_MIN: u64 = 4_000_000;
+
+/// An on-demand stream takes so many times the peak of the last 30 days. (Kinesis FAQ; Nov 2026)
+pub const ON_DEMAND_HEADROOM: f64 = 2.0;
+
+/// An on-demand stream refuses what is more than double the peak that it saw before so many
+/// seconds. (Kinesis FAQ; Nov 2026)
+pub const ON_DEMAND_ADAPT_SECONDS: u64 = 900;
+
+/// Days whose peak an on-demand stream remembers. (Kinesis FAQ; Nov 2026)
+pub const ON_DEMAND_PEAK_DAYS: u64 = 30;
+
+/// A GB into an on-demand Advantage stream, in dollars. (Kinesis pricing; Nov 2026)
+pub const ADVANTAGE_GB_IN_DOLLARS: f64 = 0.032;
+
+/// A GB out of an on-demand Advantage stream, in dollars. (Kinesis pricing; Nov 2026)
+pub const ADVANTAGE_GB_OUT_DOLLARS: f64 = 0.016;
+
+/// Bytes a second, in and out, that on-demand Advantage bills at least: 25 MB, for an account and
+/// region. (Kinesis pricing; Nov 2026)
+pub const ADVANTAGE_BYTES_PER_SECOND_MIN: f64 = 25.0 * 1_048_576.0;
+
+/// Bytes in a billed GB. (Kinesis pricing, worked examples; Nov 2026)
+pub const BILLED_GB_BYTES: f64 = 1_073_741_824.0;
+
+/// A million requests to Lambda, in dollars. (Lambda pricing; Nov 2026)
+pub const LAMBDA_REQUESTS_MILLION_DOLLARS: f64 = 0.20;
+
+/// A GB of memory on arm64 for one second, in dollars. (Lambda pricing; Nov 2026)
+pub const LAMBDA_ARM_GB_SECOND_DOLLARS: f64 = 0.000_013_333_4;
+
+/// A million requests to an SQS standard queue, in dollars. (SQS pricing; Nov 2026)
+pub const SQS_REQUESTS_MILLION_DOLLARS: f64 = 0.40;
+
+/// Bytes of a message that are billed as one request: 64 KiB. (SQS pricing; Nov 2026)
+pub const SQS_REQUEST_BYTES: f64 = 65_536.0;
+
+/// Concurrency that an event source mapping's MaximumConcurrency may have at the least. (Lambda
+/// API, ScalingConfig; Nov 2026)
+pub const SQS_MAPPING_CONCURRENCY_MIN: u32 = 2;
+
+/// A thousand metrics read with GetMetricData, in dollars. (CloudWatch pricing; Nov 2026)
+pub const METRICS_READ_THOUSAND_DOLLARS: f64 = 0.01;
+
+/// An alarm on a standard metric for one month, in dollars. (CloudWatch pricing; Nov 2026)
+pub const ALARM_MONTH_DOLLARS: f64 = 0.10;
+
+/// An alarm on a high-resolution metric for one month, in dollars. (CloudWatch pricing; Nov 2026)
+pub const FAST_ALARM_MONTH_DOLLARS: f64 = 0.30;
+
+/// The first pause of an asynchronous event that found no concurrency, in seconds; each next one is
+/// twice as long. (Lambda developer guide, asynchronous invocation; Nov 2026)
+pub const ASYNC_PAUSE_SECONDS_MIN: u32 = 1;
+
+/// The longest of these pauses, in seconds. (Lambda developer guide, asynchronous invocation; Nov
+/// 2026)
+pub const ASYNC_PAUSE_SECONDS_MAX: u32 = 300;
+
+/// Seconds that Lambda keeps an asynchronous event. (Lambda API, MaximumEventAgeInSeconds; Nov
+/// 2026)
+pub const ASYNC_EVENT_AGE_SECONDS_MAX: u32 = 21_600;

@@ -21,6 +21,9 @@ fn policy() -> Policy {
         concurrency_per_shard: 1,
         reshard_calls_max: 10,
         reshards_kept_for_up: 4,
+        reshards_kept_for_down: 3,
+        look_back_minutes: 15,
+        calm_minutes_per_call: 10,
         drain_seconds: 300.0,
         utilization_down_max: 0.6,
         lag_ms_max: 30_000,
@@ -51,6 +54,7 @@ fn at_rest(shards: u32) -> Observation {
         status: StreamStatus::Active,
         open_shards: shards,
         goal: None,
+        is_goal_ordered: false,
         floor: None,
         reshards: Ledger::default(),
         functions: vec![FunctionSeen {
@@ -133,8 +137,11 @@ fn a_ramp_is_climbed_in_whole_steps() {
     let mut seen = alarmed(4, load(3.6));
     seen.goal = Some(5);
     assert_eq!(target(&decide_scale_up(&policy(), &seen)), Some(8));
-    // The maximum and a load that fits are.
-    assert_eq!(target(&decide_scale_up(&policy(), &alarmed(40, load(33.0)))), Some(64));
+    // From eight shards on, half as many again is a step.
+    assert_eq!(target(&decide_scale_up(&policy(), &alarmed(8, load(7.0)))), Some(12));
+    assert_eq!(target(&decide_scale_up(&policy(), &alarmed(7, load(6.0)))), Some(14));
+    // The maximum and a load that fits are reasons.
+    assert_eq!(target(&decide_scale_up(&policy(), &alarmed(44, load(36.0)))), Some(64));
     assert_eq!(target(&decide_scale_up(&policy(), &alarmed(4, load(3.1)))), None);
 }
 
@@ -221,6 +228,87 @@ fn one_heavy_minute_of_the_last_five_is_enough_and_an_older_one_is_past() {
     let mut past = load(0.5);
     past.minutes[2].accepted.bytes = 6.4e6;
     assert_eq!(decide_scale_up(&policy(), &alarmed(4, past)).goal, 4);
+}
+
+#[test]
+fn a_goal_that_the_load_no_longer_asks_for_is_dropped_unless_a_person_ordered_it() {
+    let mut seen = at_rest(8);
+    seen.goal = Some(64);
+    assert!(needs_load(&seen), "the load is asked again before the next hop");
+    seen.load = Some(load(0.1));
+    let dropped = decide_scale_up(&policy(), &seen);
+    assert_eq!((dropped.goal, target(&dropped)), (8, None), "{dropped}");
+    assert!(matches!(dropped.acts[..], [Act::SaveState(State { goal: None, .. })]), "{dropped}");
+
+    seen.is_goal_ordered = true;
+    assert!(!needs_load(&seen));
+    let kept = decide_scale_up(&policy(), &seen);
+    assert_eq!((kept.goal, target(&kept)), (64, Some(16)), "{kept}");
+    let is_saved = |act: &Act| {
+        matches!(act, Act::SaveState(State { goal: Some(64), is_goal_ordered: true, .. }))
+    };
+    assert!(kept.acts.iter().any(is_saved), "{kept}");
+}
+
+#[test]
+fn an_order_is_remembered_as_one() {
+    let mut seen = at_rest(4);
+    seen.wake = Wake::Person(32);
+    let decision = decide_scale_up(&policy(), &seen);
+    let is_saved = |act: &Act| {
+        matches!(act, Act::SaveState(State { goal: Some(32), is_goal_ordered: true, .. }))
+    };
+    assert!(decision.acts.iter().any(is_saved), "{decision}");
+}
+
+#[test]
+fn single_events_that_grow_old_between_tries_are_no_backlog() {
+    let full = Rate { bytes: 3e6, records: 120.0 };
+    let minute = MinuteLoad { accepted: full, sent: full, wanted: full, ..MinuteLoad::default() };
+    let load = Load { minutes: vec![minute; 15], queue_age_ms: 255_000, ..Load::default() };
+    let decision = decide_scale_up(&policy(), &alarmed(4, load));
+    assert_eq!(target(&decision), None, "{decision}");
+}
+
+#[test]
+fn the_last_calls_are_kept_for_going_down_unless_the_load_presses() {
+    let spent = |seen: Observation| Observation { reshards: ledger(7), ..seen };
+    // 85 % of capacity can wait.
+    let decision = decide_scale_up(&policy(), &spent(alarmed(8, load(6.8))));
+    assert_eq!(target(&decision), None, "{decision}");
+    assert!(decision.refused.contains(&Refusal::CallsKeptForDown(3)), "{decision}");
+    // More than fits cannot, nor can what has waited, nor what a person or a plan wants.
+    assert_eq!(target(&decide_scale_up(&policy(), &spent(alarmed(8, load(8.1))))), Some(12));
+    let waited = Load { queue_age_ms: 16 * MINUTE_MS, ..load(6.8) };
+    assert!(target(&decide_scale_up(&policy(), &spent(alarmed(8, waited)))).is_some());
+    let mut ordered = spent(alarmed(8, load(6.8)));
+    ordered.wake = Wake::Person(12);
+    assert_eq!(target(&decide_scale_up(&policy(), &ordered)), Some(12));
+    let mut planned = spent(alarmed(8, load(6.8)));
+    planned.floor = Some(Floor { shards: 12, until_ms: NOW_MS + MINUTE_MS });
+    assert_eq!(target(&decide_scale_up(&policy(), &planned)), Some(12));
+    // A burst that is over does not press, whatever it left.
+    let mut over = load(0.1);
+    over.minutes[12].accepted.bytes = 40e6;
+    assert_eq!(target(&decide_scale_up(&policy(), &spent(alarmed(8, over)))), None);
+}
+
+#[test]
+fn single_splits_go_on_until_the_widest_shard_is_split() {
+    // Six shards, two of them halves: what fits is what four equal ones take.
+    let mut seen = alarmed(6, load(4.0));
+    seen.reshards = ledger(10);
+    let widths = [(0, 8), (1, 8), (1, 4), (2, 4), (3, 4)];
+    let mut shards: Vec<ShardLoad> =
+        widths.into_iter().map(|(number, of)| shard(number, of, None)).collect();
+    shards.push(shard(0, 4, None));
+    seen.shards = Some(shards);
+    let decision = decide_scale_up(&policy(), &seen);
+    let splits = |act: &Act| matches!(act, Act::SplitShard { .. });
+    assert!(decision.acts.iter().any(splits), "{decision}");
+    // Equal shards take it.
+    seen.shards = Some((0..6).map(|number| shard(number, 6, None)).collect());
+    assert!(!decide_scale_up(&policy(), &seen).acts.iter().any(splits));
 }
 
 #[test]
@@ -445,7 +533,7 @@ fn the_accounts_edge_holds_the_concurrency_and_not_the_shards() {
     assert!(decision.acts.contains(&held), "{decision}");
     let edge = Refusal::ConcurrencyAtEdge { function: "processor".to_owned(), wanted: 8 };
     assert!(decision.refused.contains(&edge));
-    assert_eq!(target(&decision), Some(16));
+    assert_eq!(target(&decision), Some(15), "12 MB/s at 80 %: {decision}");
 }
 
 #[test]
@@ -532,6 +620,18 @@ fn a_peak_anywhere_in_the_look_back_keeps_the_shards() {
     peak.minutes[0].accepted.bytes = 3e6;
     let decision = decide_scale_down(&policy(), &off_peak(8, peak));
     assert_eq!(decision.refused, [Refusal::Busy(0.75)], "{decision}");
+}
+
+#[test]
+fn the_fewer_calls_are_left_the_longer_the_calm_must_last() {
+    let mut calm = load(0.1);
+    calm.minutes = [load(6.0).minutes, load(0.1).minutes, load(0.1).minutes].concat();
+    let seen = |calls| Observation { reshards: ledger(calls), ..off_peak(8, calm.clone()) };
+    // 30 minutes of calm: 15, and 10 for a call, but not 20 for two.
+    assert_eq!(target(&decide_scale_down(&policy(), &seen(0))), Some(4));
+    assert_eq!(target(&decide_scale_down(&policy(), &seen(1))), Some(4));
+    let decision = decide_scale_down(&policy(), &seen(2));
+    assert_eq!(target(&decision), None, "{decision}");
 }
 
 #[test]

@@ -28,8 +28,6 @@ pub struct ScalingConfig {
     pub functions: Vec<(String, f64)>,
     /// The stream's alarms.
     pub alarms: AlarmNames,
-    /// Minutes of load that are looked at.
-    pub look_back_minutes: u32,
     /// Whether the stream has metrics of each shard.
     pub shard_level_metrics: bool,
     /// Decide and report only.
@@ -65,6 +63,12 @@ impl ScalingConfig {
             });
         let reshards_kept_for_up =
             env.required_if("RESHARDS_KEPT_FOR_UP", "calls, 0 to 100", |calls| *calls <= 100);
+        let reshards_kept_for_down =
+            env.required_if("RESHARDS_KEPT_FOR_DOWN", "calls, 0 to 100", |calls| *calls <= 100);
+        let calm_minutes_per_call =
+            env.required_if("CALM_MINUTES_PER_CALL", "minutes, 0 to 120", |minutes| {
+                *minutes <= 120
+            });
         let drain_seconds =
             env.required_if("DRAIN_SECONDS", "seconds, 1 to 21600", |seconds: &f64| {
                 (1.0..=21_600.0).contains(seconds)
@@ -119,6 +123,9 @@ impl ScalingConfig {
                 concurrency_per_shard: concurrency_per_shard?,
                 reshard_calls_max: reshard_calls_max?,
                 reshards_kept_for_up: reshards_kept_for_up?,
+                reshards_kept_for_down: reshards_kept_for_down?,
+                look_back_minutes: look_back_minutes?,
+                calm_minutes_per_call: calm_minutes_per_call?,
                 drain_seconds: drain_seconds?,
                 utilization_down_max: down_max / 100.0,
                 lag_ms_max: lag_seconds_max? * 1_000,
@@ -130,7 +137,6 @@ impl ScalingConfig {
                 refused: alarm_refused?,
                 fast: env.optional("ALARM_FAST"),
             },
-            look_back_minutes: look_back_minutes?,
             shard_level_metrics: shard_level_metrics?,
             dry_run: dry_run?,
         })

@@ -19,6 +19,20 @@ use super::{
 /// must not be averaged away.
 const MINUTES_UP: usize = 5;
 
+/// Going up, the least step is half as many shards again, and a doubling below
+/// [`SHARDS_DOUBLED_BELOW`], where it costs cents: the calls of a day are few, and a ramp that is
+/// followed shard by shard spends them all before it is over.
+const STEP_UP_MIN: f64 = 1.5;
+/// See [`STEP_UP_MIN`].
+const SHARDS_DOUBLED_BELOW: u32 = 8;
+
+/// So many minutes in a row must bring more than fits before calls are spent that were kept for
+/// going down: a burst is over by then, and what it left drains by itself.
+const MINUTES_PRESSING: usize = 2;
+
+/// Events that have waited longer than this press, too.
+const QUEUE_AGE_MS_PRESSING: u64 = 15 * 60_000;
+
 /// A shard narrower than this share of an even one has been split before: it is hot because of a
 /// key, and splitting on would not help.
 const SKEW_WIDTH_MAX: f64 = 1.0 / 12.0;
@@ -87,6 +101,8 @@ pub enum Refusal {
     Backlog(u64),
     /// Only so many calls are left, and they are kept for going up.
     CallsKept(u32),
+    /// Only so many calls are left, and they are kept for going down again.
+    CallsKeptForDown(u32),
     /// No UpdateShardCount call is left; shards are split one by one instead.
     CallsGone,
     /// No call is left and the shards are not known.
@@ -124,6 +140,9 @@ impl fmt::Display for Refusal {
             Self::IteratorAge(ms) => write!(out, "a consumer is {ms} ms behind"),
             Self::Backlog(ms) => write!(out, "events have waited {ms} ms in Lambda's queue"),
             Self::CallsKept(left) => write!(out, "the last {left} reshard calls are for going up"),
+            Self::CallsKeptForDown(left) => {
+                write!(out, "the last {left} reshard calls are for going down again")
+            }
             Self::CallsGone => write!(out, "no reshard call is left today"),
             Self::NothingToSplit => write!(out, "no shard is known that could be split"),
             Self::HotShardSuspected => write!(out, "a shard may be hot, and none is known"),
@@ -208,7 +227,23 @@ impl fmt::Display for Decision {
 /// Whether the load can change the decision, so that it is worth $0.01 per thousand metrics.
 #[must_use]
 pub fn needs_load(seen: &Observation) -> bool {
-    seen.is_alarmed() || matches!(seen.wake, Wake::Alarm(_) | Wake::OffPeak)
+    seen.is_alarmed() || is_on_its_way(seen) || matches!(seen.wake, Wake::Alarm(_) | Wake::OffPeak)
+}
+
+/// Whether a goal that the load set is still ahead: the load may want it no longer.
+fn is_on_its_way(seen: &Observation) -> bool {
+    !seen.is_goal_ordered && seen.goal.is_some_and(|goal| goal > seen.open_shards)
+}
+
+/// As many equal shards as take what the widest shard allows, while shards are split one by one:
+/// keys lie evenly, so that the widest is full when the others are not.
+fn even_shards(seen: &Observation) -> u32 {
+    let widest = seen.shards.iter().flatten().map(|load| load.shard.width()).max();
+    let even = widest.map_or(seen.open_shards, |width| {
+        // A shard's width is a hair off when the hash space does not divide.
+        (u128::MAX as f64 / (width as f64 + 1.0) + 1e-6).floor() as u32
+    });
+    even.clamp(1, seen.open_shards.max(1))
 }
 
 /// What the load asks of the stream: what came in for the processors and what others put, in the
@@ -218,8 +253,24 @@ pub fn needs_load(seen: &Observation) -> bool {
 pub fn demand(policy: &Policy, load: &Load, minutes: usize) -> Rate {
     let recent = &load.minutes[load.minutes.len().saturating_sub(minutes)..];
     let asked = recent.iter().map(minute_demand).fold(Rate::default(), Rate::max);
+    asked.plus(backlog(load, asked).times(1.0 / policy.drain_seconds))
+}
+
+/// Bytes and records that wait in Lambda's queue: what came in and was not sent. Where no processor
+/// reports, or the oldest is older than the look-back, the age stands for it.
+fn backlog(load: &Load, asked: Rate) -> Rate {
     let queue_seconds = load.queue_age_ms as f64 / 1_000.0;
-    asked.plus(asked.times(queue_seconds / policy.drain_seconds))
+    let by_age = asked.times(queue_seconds);
+    let is_reported = load.minutes.iter().any(|minute| minute.wanted != Rate::default());
+    if !is_reported || queue_seconds > load.minutes.len() as f64 * 60.0 {
+        return by_age;
+    }
+    // Lambda's pauses let single events grow old while next to nothing waits.
+    let waiting = load.minutes.iter().fold(Rate::default(), |waiting, minute| {
+        let more = minute.wanted.plus(minute.sent.times(-1.0)).times(60.0);
+        waiting.plus(more).max(Rate::default())
+    });
+    Rate { bytes: waiting.bytes.min(by_age.bytes), records: waiting.records.min(by_age.records) }
 }
 
 fn minute_demand(minute: &MinuteLoad) -> Rate {
@@ -261,15 +312,25 @@ pub fn decide_scale_up(policy: &Policy, seen: &Observation) -> Decision {
     draft.goal = match (wanted, is_person) {
         (Some(shards), true) => policy.clamp(shards.max(floor)),
         (wanted, _) => {
-            // An unfinished way down (a person's) goes on unless the demand forbids it.
-            let base = unfinished.unwrap_or(seen.open_shards);
-            // A whole step up at the least: the calls of a day are few, and a ramp that is
-            // followed shard by shard spends them all before it is over.
             let open = seen.open_shards;
-            let step = |shards: u32| if shards > open { shards.max(open * 2) } else { shards };
+            // What a person ordered goes on, down too unless the demand forbids it. What the load
+            // asked for is asked again, as far as the load is known.
+            let is_asked_again = demand.is_some() && is_on_its_way(seen);
+            let base = unfinished.filter(|_| !is_asked_again).unwrap_or(open);
+            let factor = if open < SHARDS_DOUBLED_BELOW { 2.0 } else { STEP_UP_MIN };
+            let least = (f64::from(open) * factor).ceil() as u32;
+            let even = even_shards(seen);
+            let step = |shards: u32| match shards {
+                _ if shards > open => shards.max(least),
+                // The shards that are open would do if they were equal: on with the widest.
+                _ if shards > even => open + 1,
+                _ => shards,
+            };
             policy.clamp(base.max(step(wanted.unwrap_or(0))).max(floor))
         }
     };
+    draft.is_ordered = is_person || (seen.is_goal_ordered && unfinished.is_some());
+    draft.is_planned = floor > seen.open_shards;
     if wanted.is_some_and(|shards| shards > policy.shard_count_max) {
         draft.refused.push(Refusal::AtMaximum);
     }
@@ -286,10 +347,11 @@ pub fn decide_scale_up(policy: &Policy, seen: &Observation) -> Decision {
     draft.finish()
 }
 
-/// Half the open shards, rounded up: UpdateShardCount refuses less than half.
+/// Half the open shards, rounded up: UpdateShardCount refuses less than half. The fewer calls are
+/// left, the longer the calm must have lasted.
 #[must_use]
 pub fn decide_scale_down(policy: &Policy, seen: &Observation) -> Decision {
-    let minutes = seen.load.as_ref().map_or(0, |load| load.minutes.len());
+    let minutes = policy.calm_minutes(seen.reshards.used(seen.now_ms)) as usize;
     let demand = seen.load.as_ref().map(|load| demand(policy, load, minutes));
     let mut draft = Draft::new(policy, seen, demand);
     let floor = seen.floor_in_force().map_or(0, |floor| floor.shards);
@@ -299,6 +361,7 @@ pub fn decide_scale_down(policy: &Policy, seen: &Observation) -> Decision {
     if let Some(refusal) = refuse_down(policy, seen, demand, next, floor) {
         draft.refused.push(refusal);
         draft.goal = seen.goal.unwrap_or(seen.open_shards);
+        draft.is_ordered = seen.is_goal_ordered;
         if seen.status == StreamStatus::Active {
             draft.align(seen.open_shards);
         }
@@ -389,6 +452,10 @@ struct Draft<'a> {
     /// Whether later wake-ups finish the way to the goal. Scale-down's single step is not finished
     /// by others: its gates must hold at the moment it is taken.
     keeps_goal: bool,
+    /// Whether a person wants the goal, and not the load.
+    is_ordered: bool,
+    /// Whether a plan wants more shards than are open.
+    is_planned: bool,
     acts: Vec<Act>,
     refused: Vec<Refusal>,
     reshards: Ledger,
@@ -402,6 +469,8 @@ impl<'a> Draft<'a> {
             demand,
             goal: seen.open_shards,
             keeps_goal: true,
+            is_ordered: false,
+            is_planned: false,
             acts: Vec::new(),
             refused: Vec::new(),
             reshards: seen.reshards.clone(),
@@ -456,11 +525,17 @@ impl<'a> Draft<'a> {
         if self.goal == open {
             return;
         }
-        if self.seen.reshards.left(self.seen.now_ms, self.policy.reshard_calls_max) == 0 {
+        let left = self.seen.reshards.left(self.seen.now_ms, self.policy.reshard_calls_max);
+        if left == 0 {
             self.refused.push(Refusal::CallsGone);
             if self.goal > open {
                 self.split_hottest();
             }
+            return;
+        }
+        let is_free_to_rise = self.is_ordered || self.is_planned || self.is_pressed();
+        if self.goal > open && left <= self.policy.reshards_kept_for_down && !is_free_to_rise {
+            self.refused.push(Refusal::CallsKeptForDown(left));
             return;
         }
         let next = self.goal.clamp(open.div_ceil(2), open.saturating_mul(2));
@@ -478,8 +553,19 @@ impl<'a> Draft<'a> {
         self.acts.push(Act::UpdateShardCount(next));
     }
 
+    /// Whether more comes in than fits, or has waited too long; or nobody knows.
+    fn is_pressed(&self) -> bool {
+        let Some(load) = &self.seen.load else { return true };
+        let capacity = self.policy.shard_capacity().times(f64::from(self.seen.open_shards));
+        let known = load.minutes.iter().rev().filter(|minute| minute.accepted != Rate::default());
+        let is_over = |minute: &MinuteLoad| minute_demand(minute).utilization_of(capacity) > 1.0;
+        let over = known.take(MINUTES_PRESSING).filter(|minute| is_over(minute)).count();
+        over == MINUTES_PRESSING || load.queue_age_ms > QUEUE_AGE_MS_PRESSING
+    }
+
     fn save_state(&mut self) {
         self.acts.push(Act::SaveState(State {
+            is_goal_ordered: self.is_ordered && self.goal_to_keep().is_some(),
             goal: self.goal_to_keep(),
             floor: self.seen.floor_in_force(),
             reshards: self.reshards.clone(),
@@ -546,7 +632,9 @@ impl<'a> Draft<'a> {
         let saves = self.acts.iter().any(|act| matches!(act, Act::SaveState(_)));
         // A goal that was raised or reached, or a plan that began or ended, is remembered even when
         // nothing else can be done now.
-        if !saves && (goal != seen.goal || seen.floor_in_force() != seen.floor) {
+        let is_ordered = goal.is_some() && self.is_ordered;
+        let is_new_goal = (goal, is_ordered) != (seen.goal, seen.is_goal_ordered);
+        if !saves && (is_new_goal || seen.floor_in_force() != seen.floor) {
             self.save_state();
         }
         if acted {

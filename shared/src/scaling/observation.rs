@@ -158,6 +158,8 @@ pub struct Observation {
     pub open_shards: u32,
     /// Where an earlier wake-up wanted to go and has not arrived.
     pub goal: Option<u32>,
+    /// Whether a person wants that goal, and not the load.
+    pub is_goal_ordered: bool,
     /// A plan that is in force.
     pub floor: Option<Floor>,
     /// The calls of the last 24 hours.

@@ -47,6 +47,7 @@ pub async fn observe<W: ControlPlane>(
         status: summary.status,
         open_shards: summary.open_shards,
         goal: state.goal,
+        is_goal_ordered: state.is_goal_ordered,
         floor: state.floor,
         reshards: state.reshards,
         functions,
@@ -181,7 +182,7 @@ async fn read_load<W: ControlPlane>(
             of_processor(config, function, "LagOut", "p99"),
         ]);
     }
-    let from_ms = now_ms.saturating_sub(u64::from(config.look_back_minutes) * MINUTE_MS);
+    let from_ms = now_ms.saturating_sub(u64::from(config.policy.calm_minutes_max()) * MINUTE_MS);
     let answer = world.get_metrics(&queries, from_ms, now_ms).await?;
     let mut series = answer.into_iter().map(by_minute);
     let mut next = || series.next().unwrap_or_default();

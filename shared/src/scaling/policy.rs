@@ -21,6 +21,12 @@ pub struct Policy {
     pub reshard_calls_max: u32,
     /// Calls that scale-down leaves for going up.
     pub reshards_kept_for_up: u32,
+    /// Calls that scale-up leaves for going down again, unless more comes in than fits.
+    pub reshards_kept_for_down: u32,
+    /// Minutes that must all have been calm before scale-down halves the shards,
+    pub look_back_minutes: u32,
+    /// and so many more for each call of the last 24 hours.
+    pub calm_minutes_per_call: u32,
     /// Seconds in which a backlog should drain.
     pub drain_seconds: f64,
     /// Scale-down wants the projected utilisation below this, throughout the look-back.
@@ -34,6 +40,20 @@ impl Policy {
     #[must_use]
     pub fn shard_capacity(&self) -> Rate {
         Rate::of_shard(self.sent_by_processor.times(f64::from(self.concurrency_per_shard)))
+    }
+
+    /// Minutes that must all have been calm once `calls_used` calls are spent: the fewer are left,
+    /// the surer it must be that the next one is not taken back.
+    #[must_use]
+    pub fn calm_minutes(&self, calls_used: u32) -> u32 {
+        let used = calls_used.min(self.reshard_calls_max);
+        self.look_back_minutes.saturating_add(self.calm_minutes_per_call.saturating_mul(used))
+    }
+
+    /// The most of these: so much load is looked at.
+    #[must_use]
+    pub fn calm_minutes_max(&self) -> u32 {
+        self.calm_minutes(self.reshard_calls_max)
     }
 
     /// A shard count within bounds.

@@ -6,8 +6,9 @@ use super::Ledger;
 use super::ledger::TAG_RESHARDS;
 use super::observation::Floor;
 
-/// Where the stream is to arrive; `0` when it is there.
+/// Where the stream is to arrive, and `ordered` when a person wants it; `0` when it is there.
 pub const TAG_GOAL: &str = "sluice/goal";
+const ORDERED: &str = "ordered";
 /// A plan: shards, and the epoch second until which it is in force; `0` when there is none.
 pub const TAG_FLOOR: &str = "sluice/floor";
 
@@ -16,6 +17,8 @@ pub const TAG_FLOOR: &str = "sluice/floor";
 pub struct State {
     /// Where an earlier wake-up wanted to go and has not arrived.
     pub goal: Option<u32>,
+    /// Whether a person wants that goal, and not the load.
+    pub is_goal_ordered: bool,
     /// A plan.
     pub floor: Option<Floor>,
     /// The calls of the last 24 hours.
@@ -26,23 +29,30 @@ impl State {
     /// Reads the tags; a missing or damaged one is nothing remembered.
     #[must_use]
     pub fn from_tags(tags: &BTreeMap<String, String>) -> Self {
-        let goal = tags.get(TAG_GOAL).and_then(|tag| tag.trim().parse().ok());
+        let mut goal_tag =
+            tags.get(TAG_GOAL).map(|tag| tag.split_whitespace()).into_iter().flatten();
+        let goal = goal_tag.next().and_then(|goal| goal.parse().ok()).filter(|&goal| goal > 0);
+        let is_goal_ordered = goal.is_some() && goal_tag.next() == Some(ORDERED);
         let floor = tags.get(TAG_FLOOR).and_then(|tag| {
             let (shards, until) = tag.trim().split_once(' ')?;
             let until_ms = until.trim().parse::<u64>().ok()?.checked_mul(1_000)?;
             Some(Floor { shards: shards.parse().ok()?, until_ms })
         });
         let reshards = tags.get(TAG_RESHARDS).map(|tag| Ledger::parse(tag)).unwrap_or_default();
-        Self { goal: goal.filter(|&goal| goal > 0), floor, reshards }
+        Self { goal, is_goal_ordered, floor, reshards }
     }
 
     /// The tags.
     #[must_use]
     pub fn to_tags(&self) -> BTreeMap<String, String> {
         let floor = self.floor.map(|floor| format!("{} {}", floor.shards, floor.until_ms / 1_000));
+        let mut goal = self.goal.unwrap_or(0).to_string();
+        if self.is_goal_ordered {
+            goal = format!("{goal} {ORDERED}");
+        }
         let tag = |name: &str, value: String| (name.to_owned(), value);
         BTreeMap::from([
-            tag(TAG_GOAL, self.goal.unwrap_or(0).to_string()),
+            tag(TAG_GOAL, goal),
             tag(TAG_FLOOR, floor.unwrap_or_else(|| "0".to_owned())),
             tag(TAG_RESHARDS, self.reshards.to_tag()),
         ])
@@ -60,9 +70,11 @@ mod tests {
             State::default(),
             State {
                 goal: Some(8),
+                is_goal_ordered: true,
                 floor: Some(floor),
                 reshards: Ledger::default().with_call(1_795_219_200_000),
             },
+            State { goal: Some(8), ..State::default() },
         ] {
             assert_eq!(State::from_tags(&state.to_tags()), state);
         }
@@ -79,6 +91,7 @@ mod tests {
     fn tags_hold_only_what_kinesis_allows() {
         let state = State {
             goal: Some(10_000),
+            is_goal_ordered: true,
             floor: Some(Floor { shards: 10_000, until_ms: u64::MAX }),
             reshards: Ledger::default().with_call(1_795_219_200_000),
         };

@@ -250,7 +250,6 @@ pub fn config(scenario: &Scenario, policy: &Policy) -> ScalingConfig {
             refused: ALARMS[2].0.to_owned(),
             fast: scenario.world.fast_alarm.then(|| FAST_ALARM.to_owned()),
         },
-        look_back_minutes: 30,
         shard_level_metrics: scenario.world.shard_level_metrics,
         dry_run: false,
     }

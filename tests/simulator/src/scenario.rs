@@ -147,6 +147,7 @@ pub struct PolicyChanges {
     shard_count_max: Option<u32>,
     concurrency_per_shard: Option<u32>,
     reshards_kept_for_up: Option<u32>,
+    reshards_kept_for_down: Option<u32>,
     drain_seconds: Option<f64>,
     utilization_down_max: Option<f64>,
     processor_megabytes_per_second: Option<f64>,
@@ -167,9 +168,12 @@ impl PolicyChanges {
             },
             concurrency_per_shard: self.concurrency_per_shard.unwrap_or(1),
             reshard_calls_max: 10,
-            reshards_kept_for_up: self.reshards_kept_for_up.unwrap_or(3),
-            drain_seconds: self.drain_seconds.unwrap_or(300.0),
-            utilization_down_max: self.utilization_down_max.unwrap_or(0.6),
+            reshards_kept_for_up: self.reshards_kept_for_up.unwrap_or(0),
+            reshards_kept_for_down: self.reshards_kept_for_down.unwrap_or(3),
+            look_back_minutes: 15,
+            calm_minutes_per_call: 10,
+            drain_seconds: self.drain_seconds.unwrap_or(600.0),
+            utilization_down_max: self.utilization_down_max.unwrap_or(0.65),
             lag_ms_max: 60_000,
         }
     }

@@ -1,0 +1,151 @@
+//! One run of the command: traffic → policies → table, JSON, report.
+
+use std::fs::File;
+use std::io::{BufReader, Write, stderr};
+
+use anyhow::{Context, bail};
+use sluice::limits::{SHARD_BYTES_PER_SECOND, SHARDS_MAX};
+use sluice_cloud::StreamLimits;
+
+use crate::arguments::{Arguments, Source, Sweep};
+use crate::cloudwatch;
+use crate::generate::generate;
+use crate::html;
+use crate::policies::sluice::Parameters;
+use crate::result::{self, Outcome};
+use crate::run::{Job, POLICIES, each};
+use crate::template::Template;
+use crate::trace::{Trace, parse_trace};
+use crate::world::Settings;
+
+/// MB/s of made-up traffic's peak.
+const GENERATED_PEAK_MBPS: f64 = 64.0;
+/// Days of made-up traffic.
+const GENERATED_DAYS: f64 = 7.0;
+/// Days of metrics that are read.
+const CLOUDWATCH_DAYS: f64 = 14.0;
+/// Bytes of one aggregated record, the log-processing template's RecordBytesTarget.
+const RECORD_BYTES: f64 = 24_900.0;
+
+/// Does what the arguments say and writes the result to `out`.
+pub fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
+    let trace = read_trace(arguments)?;
+    trace.check_length()?;
+    let settings = settings(arguments, &trace);
+    let mut parameters = Parameters::of_template(&Template::default(), settings.shards_max);
+    for (name, value) in &arguments.set {
+        parameters.set(name, *value)?;
+    }
+    parameters.check()?;
+    let outcomes = match &arguments.sweep {
+        Some(sweep) => play_sweep(arguments, sweep, &trace, &settings, &parameters)?,
+        None => play(arguments, &trace, &settings, &parameters)?,
+    };
+    if let Some(path) = &arguments.html {
+        std::fs::write(path, html::report(&trace, &settings, &outcomes))
+            .with_context(|| format!("{path} cannot be written"))?;
+    }
+    if arguments.json {
+        serde_json::to_writer_pretty(&mut *out, &result::report(&trace, &settings, &outcomes))?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{}", result::heading(&trace, &settings))?;
+        write!(out, "{}", result::table(&outcomes))?;
+        write!(out, "{}", result::advice(&trace, &settings, &outcomes))?;
+        if arguments.sweep.is_some() {
+            write!(out, "{}", result::frontier_text(&outcomes))?;
+        }
+    }
+    if let Some(name) = &arguments.decisions {
+        let found = outcomes.iter().find(|outcome| outcome.name == *name);
+        let outcome = found.with_context(|| format!("{name} was not played"))?;
+        write!(out, "\n{}", result::decisions(outcome))?;
+    }
+    Ok(())
+}
+
+fn settings(arguments: &Arguments, trace: &Trace) -> Settings {
+    let peak_shards = (trace.peak() / SHARD_BYTES_PER_SECOND as f64).ceil().max(1.0);
+    Settings {
+        seed: arguments.seed,
+        payload_bytes: arguments.payload_bytes,
+        record_bytes: RECORD_BYTES,
+        event_bytes: arguments.event_bytes,
+        readers: arguments.readers,
+        // Room for the peak and a doubling too much: the maximum must not decide the comparison.
+        shards_max: ((peak_shards * 2.0) as u32).clamp(2, SHARDS_MAX as u32),
+        limits: StreamLimits::default(),
+    }
+}
+
+fn read_trace(arguments: &Arguments) -> anyhow::Result<Trace> {
+    let scaled = |trace: Trace| match arguments.peak_mbps {
+        Some(peak) => trace.scaled_to_peak(peak * 1e6),
+        None => Ok(trace),
+    };
+    match &arguments.source {
+        Source::File(path) => {
+            let file = File::open(path).with_context(|| format!("{path} cannot be opened"))?;
+            let trace = parse_trace(path, BufReader::new(file)).with_context(|| path.clone())?;
+            let trace = match arguments.days {
+                Some(days) => trace.first_days(days),
+                None => trace,
+            };
+            Ok(scaled(trace)?)
+        }
+        Source::Generate(shape) => {
+            let days = arguments.days.unwrap_or(GENERATED_DAYS);
+            if days.fract() != 0.0 {
+                bail!("--days is {days}; made-up traffic has whole days");
+            }
+            let peak = arguments.peak_mbps.unwrap_or(GENERATED_PEAK_MBPS);
+            Ok(generate(*shape, days as u64, peak * 1e6, arguments.seed))
+        }
+        Source::CloudWatch(stream) => {
+            let days = arguments.days.unwrap_or(CLOUDWATCH_DAYS);
+            Ok(scaled(cloudwatch::read_from_environment(stream, days)?)?)
+        }
+    }
+}
+
+fn play(
+    arguments: &Arguments,
+    trace: &Trace,
+    settings: &Settings,
+    parameters: &Parameters,
+) -> anyhow::Result<Vec<Outcome>> {
+    let all = || POLICIES.map(str::to_owned).to_vec();
+    let names = if arguments.policies.is_empty() { all() } else { arguments.policies.clone() };
+    let progress = |done: usize, name: &str| tell(arguments, done, names.len(), name);
+    let outcomes = Job { trace, settings, parameters }.play_all(&names, progress)?;
+    Ok(outcomes)
+}
+
+fn play_sweep(
+    arguments: &Arguments,
+    sweep: &Sweep,
+    trace: &Trace,
+    settings: &Settings,
+    parameters: &Parameters,
+) -> anyhow::Result<Vec<Outcome>> {
+    let mut variants = Vec::new();
+    for value in sweep.values() {
+        let mut parameters = parameters.clone();
+        parameters.set(&sweep.name, value)?;
+        let name = format!("{}={value}", sweep.name);
+        parameters.check().with_context(|| name.clone())?;
+        variants.push((name, parameters));
+    }
+    let work = |(name, parameters): &(String, Parameters)| {
+        let outcome = Job { trace, settings, parameters }.play("sluice");
+        Outcome { name: name.clone(), ..outcome }
+    };
+    let count = variants.len();
+    Ok(each(&variants, work, |done, (name, _)| tell(arguments, done, count, name)))
+}
+
+fn tell(arguments: &Arguments, done: usize, of: usize, name: &str) {
+    if !arguments.quiet {
+        writeln!(stderr(), "{done}/{of} {name}").ok();
+    }
+}

@@ -1,0 +1,110 @@
+//! The command as people use it.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn what_if(line: &str) -> Output {
+    let words = line.split_whitespace();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_what-if"));
+    command.args(words).output().expect("the command runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn file(name: &str, content: &str) -> String {
+    let path = std::env::temp_dir().join(format!("what-if-{}-{name}", std::process::id()));
+    std::fs::write(&path, content).expect("a writable folder");
+    path.to_string_lossy().into_owned()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_another_seed_other_ones() {
+    let line = "--generate live-event --days 2 --json --quiet --policies sluice,on-demand,optimum";
+    let one = what_if(&format!("{line} --seed 3"));
+    assert!(one.status.success(), "{}", text(&one.stderr));
+    assert_eq!(one.stdout, what_if(&format!("{line} --seed 3")).stdout);
+    assert_ne!(one.stdout, what_if(&format!("{line} --seed 4")).stdout);
+    let report: Value = serde_json::from_slice(&one.stdout).expect("JSON");
+    assert_eq!(report["policies"].as_array().map(Vec::len), Some(3));
+    for policy in report["policies"].as_array().into_iter().flatten() {
+        assert!(policy["bill"]["shards"].as_f64() > Some(0.0), "{policy}");
+        assert!(policy["points"].as_array().map(Vec::len) > Some(900));
+    }
+}
+
+#[test]
+fn every_policy_stands_in_the_table_and_progress_on_standard_error() {
+    let done = what_if("--generate diurnal --days 1 --peak-mbps 8");
+    let (table, progress) = (text(&done.stdout), text(&done.stderr));
+    for policy in what_if::run::POLICIES {
+        assert!(table.lines().any(|line| line.starts_with(policy)), "{policy}: {table}");
+        assert!(progress.contains(policy), "{policy}: {progress}");
+    }
+    assert!(table.contains("* the cheapest that keeps lag p99 at 30 s"), "{table}");
+}
+
+#[test]
+fn a_small_stream_is_told_that_one_shard_does() {
+    let done = what_if("--generate diurnal --days 2 --peak-mbps 0.4 --quiet");
+    let table = text(&done.stdout);
+    assert!(table.contains("one shard, about $11 a month, is all it needs"), "{table}");
+}
+
+#[test]
+fn a_large_steady_stream_is_told_of_on_demand_advantage() {
+    let rows: String = (0..288).map(|row| format!("{},90000000\n", row * 300)).collect();
+    let path = file("steady.csv", &rows);
+    let done = what_if(&format!("{path} --quiet --policies sluice,on-demand,on-demand-advantage"));
+    let table = text(&done.stdout);
+    assert!(table.contains("on-demand Advantage"), "{table}");
+}
+
+#[test]
+fn bad_input_is_refused_with_its_line() {
+    for (name, content, says) in [
+        ("empty.csv", "", "has no rows"),
+        ("one.csv", "0,1\n", "has one row"),
+        ("gap.csv", "0,1\n60,1\n240,1\n", "line 3: second 240"),
+        ("nan.csv", "0,1\n60,NaN\n", "line 2: the value NaN"),
+        ("text.csv", "seconds,value\n0,1\n60,one\n", "line 3: \"one\" is no number"),
+    ] {
+        let path = file(name, content);
+        let done = what_if(&format!("{path} --quiet"));
+        assert!(!done.status.success(), "{name}");
+        assert!(done.stdout.is_empty(), "{name}: {}", text(&done.stdout));
+        assert!(text(&done.stderr).contains(says), "{name}: {}", text(&done.stderr));
+    }
+    let zero = file("zero.csv", "0,0\n60,0\n");
+    let done = what_if(&format!("{zero} --peak-mbps 64"));
+    assert!(text(&done.stderr).contains("no peak to scale"), "{}", text(&done.stderr));
+    let done = what_if("/nowhere.csv");
+    assert!(text(&done.stderr).contains("/nowhere.csv cannot be opened"));
+}
+
+#[test]
+fn a_sweep_marks_its_frontier() {
+    let done =
+        what_if("--generate flash-crowd --days 2 --quiet --sweep target-utilisation=0.7..0.95");
+    let table = text(&done.stdout);
+    assert!(table.contains("target-utilisation=0.7 "), "{table}{}", text(&done.stderr));
+    assert!(table.contains("frontier of cost and lag p99: "), "{table}");
+}
+
+#[test]
+fn the_report_is_one_file_that_fetches_nothing() {
+    let path = file("report.html", "");
+    let done = what_if(&format!("--generate step --days 1 --quiet --html {path}"));
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let html = std::fs::read_to_string(&path).expect("a report");
+    assert!(html.starts_with("<!doctype html>") && html.ends_with("</html>"));
+    for word in ["http://", "https://", "<script", "src=", "@import", "url("] {
+        assert!(!html.contains(word), "{word}");
+    }
+    for policy in what_if::run::POLICIES {
+        assert!(html.contains(&format!("<h2>{policy}</h2>")), "{policy}");
+    }
+    assert!(html.contains("reshards and why"));
+}
