@@ -65,3 +65,19 @@ pub const GET_METRIC_DATA_QUERIES_MAX: usize = 500;
 
 /// One shard for one hour, in dollars. (Kinesis pricing; Nov 2026)
 pub const SHARD_HOUR_DOLLARS: f64 = 0.015;
+
+/// Bytes of one Firehose record before base64: 1,000 KiB. (Firehose API, PutRecordBatch; Nov 2026)
+pub const FIREHOSE_RECORD_BYTES_MAX: usize = 1_000 * 1_024;
+
+/// Entries in one PutRecordBatch call. (Firehose API, PutRecordBatch; Nov 2026)
+pub const PUT_RECORD_BATCH_ENTRIES_MAX: usize = 500;
+
+/// Bytes of one PutRecordBatch call: 4 MiB. (Firehose API, PutRecordBatch; Nov 2026)
+pub const PUT_RECORD_BATCH_BYTES_MAX: usize = 4 * 1_048_576;
+
+/// What Firehose bills ingestion in, rounded up per record: 5 KB. (Firehose pricing; Nov 2026)
+pub const FIREHOSE_BILLED_BYTES: u64 = 5 * 1_024;
+
+/// Lines or objects that Firehose takes apart in one record, for dynamic partitioning. (Firehose
+/// developer guide, "Apply dynamic partitioning to aggregated data"; Nov 2026)
+pub const FIREHOSE_RECORD_EVENTS_MAX: usize = 500;

@@ -24,10 +24,17 @@ impl Refusal {
     }
 }
 
-/// Whether an error code of PutRecords says that a shard or the stream was at its limit.
+/// Whether an error code of PutRecords or PutRecordBatch says that a shard, the stream or the
+/// Firehose was at its limit. Firehose says so with `ServiceUnavailableException`.
 #[must_use]
 pub fn is_throttle(code: &str) -> bool {
-    matches!(code, "ProvisionedThroughputExceededException" | "ThrottlingException" | "Throttling")
+    matches!(
+        code,
+        "ProvisionedThroughputExceededException"
+            | "ServiceUnavailableException"
+            | "ThrottlingException"
+            | "Throttling"
+    )
 }
 
 /// Why a whole PutRecords call failed.
@@ -60,10 +67,10 @@ pub enum PutError {
     },
 }
 
-/// Puts records into the stream.
+/// Puts records into a stream, or into a Firehose, which knows no partition keys.
 pub trait PutRecords {
-    /// One PutRecords call, not retried. The answer has one item a record, in order: `None` was
-    /// accepted, `Some` was refused.
+    /// One PutRecords call (of a Firehose: PutRecordBatch), not retried. The answer has one item a
+    /// record, in order: `None` was accepted, `Some` was refused.
     fn put_records(
         &self,
         records: &[&Record],
