@@ -511,3 +511,52 @@ mod functions {
         );
     }
 }
+
+#[cfg(feature = "firehose")]
+mod firehose {
+    use sluice::aws::Firehose;
+
+    use super::*;
+
+    async fn put(url: &str) -> Result<Vec<Option<String>>, PutError> {
+        let connection = connection(&[("AWS_ENDPOINT_URL_FIREHOSE", url)]);
+        let firehose = Firehose::new(connection.firehose(), "archive".to_owned());
+        let [one, two] = records();
+        let answer = firehose.put_records(&[&one, &two]).await?;
+        Ok(answer.into_iter().map(|refusal| refusal.map(|refusal| refusal.code)).collect())
+    }
+
+    #[tokio::test]
+    async fn records_go_to_a_firehose_by_name_without_their_keys() {
+        let body = r#"{"FailedPutCount":1,"RequestResponses":[{"RecordId":"1"},
+            {"ErrorCode":"ServiceUnavailableException","ErrorMessage":"Slow down."}]}"#;
+        let (url, served) = answer_once(http("200 OK", body)).await;
+        let refused = Some("ServiceUnavailableException".to_owned());
+        assert_eq!(put(&url).await, Ok(vec![None, refused]));
+        let (head, request) = served.await.expect("served");
+        assert!(head.contains("x-amz-target: firehose_20150804.putrecordbatch"), "{head}");
+        let records = json!([{"Data": "b25l"}, {"Data": "dHdv"}]);
+        assert_eq!(request, json!({"DeliveryStreamName": "archive", "Records": records}));
+    }
+
+    #[tokio::test]
+    async fn a_firehoses_errors_are_sorted_by_whether_they_can_pass() {
+        type Kind = fn(String, String) -> PutError;
+        let permanent: Kind = |code, detail| PutError::Permanent { code, detail };
+        let transient: Kind = |code, detail| PutError::Transient { code, detail };
+        let unknown: Kind = |code, detail| PutError::Unknown { code, detail };
+        for (status, code, kind) in [
+            ("400 Bad Request", "ResourceNotFoundException", permanent),
+            ("400 Bad Request", "AccessDeniedException", permanent),
+            ("400 Bad Request", "InvalidKMSResourceException", permanent),
+            ("400 Bad Request", "InvalidArgumentException", permanent),
+            ("400 Bad Request", "ThrottlingException", transient),
+            ("503 Service Unavailable", "ServiceUnavailableException", transient),
+            ("500 Internal Server Error", "InternalFailure", unknown),
+        ] {
+            let body = json!({ "__type": code, "message": "why" }).to_string();
+            let (url, _served) = answer_once(http(status, &body)).await;
+            assert_eq!(put(&url).await, Err(kind(code.to_owned(), "why".to_owned())));
+        }
+    }
+}

@@ -15,6 +15,7 @@ from binaries import package
 from engines import REGION, ROOT, Engines, plain_environment
 
 CODE_BUCKET = "sluice-code"
+ARCHIVE = ROOT / "infra" / "archive.yaml"
 AUTOSCALING = ROOT / "infra" / "autoscaling.yaml"
 LOG_PROCESSING = ROOT / "infra" / "log-processing.yaml"
 

@@ -3,6 +3,8 @@
 mod connection;
 #[cfg(feature = "control-plane")]
 mod control_plane;
+#[cfg(feature = "firehose")]
+mod firehose;
 #[cfg(feature = "functions")]
 mod functions;
 mod kinesis;
@@ -11,6 +13,8 @@ mod sqs;
 pub use connection::Connection;
 #[cfg(feature = "control-plane")]
 pub use control_plane::ControlPlane;
+#[cfg(feature = "firehose")]
+pub use firehose::Firehose;
 #[cfg(feature = "functions")]
 pub use functions::Functions;
 pub use kinesis::KinesisStream;
