@@ -8,6 +8,7 @@ mod firehose;
 #[cfg(feature = "functions")]
 mod functions;
 mod kinesis;
+mod kinesis_reader;
 mod sqs;
 
 pub use connection::Connection;
@@ -18,6 +19,7 @@ pub use firehose::Firehose;
 #[cfg(feature = "functions")]
 pub use functions::Functions;
 pub use kinesis::KinesisStream;
+pub use kinesis_reader::{KinesisReader, KinesisTargets};
 pub use sqs::Queue;
 
 use aws_smithy_runtime_api::client::result::SdkError;

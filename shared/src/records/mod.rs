@@ -6,6 +6,7 @@ pub mod deaggregate;
 pub mod pace;
 pub mod pack;
 pub mod put;
+pub mod replayed;
 pub mod spread;
 
 pub use deaggregate::{Damage, Deaggregated, UserRecord, deaggregate};

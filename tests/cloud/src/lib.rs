@@ -29,4 +29,4 @@ pub use lambda::Lambda;
 pub use metrics::MetricLines;
 pub use mortal::{Fate, Fates, Life, Mortal};
 pub use queue::Queue;
-pub use stream::{Fault, Stream, StreamLimits, Traffic};
+pub use stream::{Fault, ReadFault, ReadLimits, Stream, StreamLimits, Traffic};
