@@ -18,6 +18,7 @@ CODE_BUCKET = "sluice-code"
 ARCHIVE = ROOT / "infra" / "archive.yaml"
 AUTOSCALING = ROOT / "infra" / "autoscaling.yaml"
 LOG_PROCESSING = ROOT / "infra" / "log-processing.yaml"
+STREAM_REPLAY = ROOT / "infra" / "stream-replay.yaml"
 
 
 class StackError(Exception):

@@ -12,9 +12,9 @@ import pytest
 import stack
 from cfnlint.decode import cfn_yaml
 from conftest import Launch, write_logs
-from stack import ARCHIVE, AUTOSCALING, LOG_PROCESSING, StackError
+from stack import ARCHIVE, AUTOSCALING, LOG_PROCESSING, STREAM_REPLAY, StackError
 
-TEMPLATES = [ARCHIVE, AUTOSCALING, LOG_PROCESSING]
+TEMPLATES = [ARCHIVE, AUTOSCALING, LOG_PROCESSING, STREAM_REPLAY]
 HOLDS_DATA = ("AWS::Kinesis::Stream", "AWS::S3::Bucket", "AWS::SQS::Queue")
 
 
