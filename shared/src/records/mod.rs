@@ -1,5 +1,6 @@
 //! From events to accepted records: [`pack`] fills records, [`spread`] keys them, [`pace`] says
-//! when they may go, [`put`] gets them accepted. And back: [`mod@deaggregate`] finds the events in them.
+//! when they may go, [`put`] gets them accepted. And back: [`mod@deaggregate`] finds the events in
+//! them.
 
 mod aggregate;
 pub mod deaggregate;
