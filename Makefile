@@ -7,11 +7,13 @@ SHELL := /bin/bash
 PYTHON ?= python3
 TOOLS := .tools/venv/bin
 DEPLOY_TOOLS := .tools/deploy/bin
-FUNCTIONS := log-processor dlq-replayer scale-up scale-down
+FUNCTIONS := log-processor dlq-replayer scale-up scale-down archiver stream-replayer
 # Lambda runs arm64 for a fifth less money.
 ARCHITECTURE ?= arm64
 AUTOSCALING_STACK ?= sluice-autoscaling
 LOG_PROCESSING_STACK ?= sluice-log-processing
+ARCHIVE_STACK ?= sluice-archive
+STREAM_REPLAY_STACK ?= sluice-stream-replay
 # Property tests draw from this seed. A failing run is repeated with `make test SEED=…`.
 SEEDS ?= 1000
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
@@ -126,6 +128,20 @@ deploy-log-processing: deploy-tools $(if $(BUCKET),package) ## Build, upload, an
 	@set -x; $(call upload,log-processor); processor=$$key; $(call upload,dlq-replayer); replayer=$$key; \
 	$(call deploy,$(LOG_PROCESSING_STACK),infra/log-processing.yaml,CodeS3Bucket='$(BUCKET)' CodeS3Key="$$processor" \
 		CodeS3KeyDlqReplayer="$$replayer" Architecture='$(ARCHITECTURE)' $(PARAMETERS))
+
+.PHONY: deploy-archive
+deploy-archive: deploy-tools $(if $(BUCKET),package) ## Build, upload, and launch or update the archive in S3: BUCKET= [ARCHIVE_STACK= PARAMETERS=]
+	@test -n '$(BUCKET)' || { echo 'BUCKET=<an S3 bucket in your region> is needed for the code' >&2; exit 2; }
+	@set -x; $(call upload,archiver); \
+	$(call deploy,$(ARCHIVE_STACK),infra/archive.yaml,CodeS3Bucket='$(BUCKET)' CodeS3Key="$$key" \
+		Architecture='$(ARCHITECTURE)' $(PARAMETERS))
+
+.PHONY: deploy-stream-replay
+deploy-stream-replay: deploy-tools $(if $(BUCKET),package) ## Build, upload, and launch or update the replayer of a stream's past: BUCKET= [STREAM_REPLAY_STACK= PARAMETERS=]
+	@test -n '$(BUCKET)' || { echo 'BUCKET=<an S3 bucket in your region> is needed for the code' >&2; exit 2; }
+	@set -x; $(call upload,stream-replayer); \
+	$(call deploy,$(STREAM_REPLAY_STACK),infra/stream-replay.yaml,CodeS3Bucket='$(BUCKET)' CodeS3Key="$$key" \
+		Architecture='$(ARCHITECTURE)' $(PARAMETERS))
 
 # The queue itself, or the stack whose output names it.
 quarantine = $(DEPLOY_TOOLS)/python infra/quarantine.py $(1) \

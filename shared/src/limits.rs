@@ -150,3 +150,43 @@ pub const ASYNC_PAUSE_SECONDS_MAX: u32 = 300;
 /// Seconds that Lambda keeps an asynchronous event. (Lambda API, MaximumEventAgeInSeconds; Nov
 /// 2026)
 pub const ASYNC_EVENT_AGE_SECONDS_MAX: u32 = 21_600;
+
+/// Bytes of one Firehose record before base64: 1,000 KiB. (Firehose API, PutRecordBatch; Nov 2026)
+pub const FIREHOSE_RECORD_BYTES_MAX: usize = 1_000 * 1_024;
+
+/// Entries in one PutRecordBatch call. (Firehose API, PutRecordBatch; Nov 2026)
+pub const PUT_RECORD_BATCH_ENTRIES_MAX: usize = 500;
+
+/// Bytes of one PutRecordBatch call: 4 MiB. (Firehose API, PutRecordBatch; Nov 2026)
+pub const PUT_RECORD_BATCH_BYTES_MAX: usize = 4 * 1_048_576;
+
+/// What Firehose bills ingestion in, rounded up per record: 5 KB. (Firehose pricing; Nov 2026)
+pub const FIREHOSE_BILLED_BYTES: u64 = 5 * 1_024;
+
+/// Lines or objects that Firehose takes apart in one record, for dynamic partitioning. (Firehose
+/// developer guide, "Apply dynamic partitioning to aggregated data"; Nov 2026)
+pub const FIREHOSE_RECORD_EVENTS_MAX: usize = 500;
+
+/// GetRecords calls a second that one shard answers, shared by all its standard consumers. (Kinesis
+/// API, GetRecords; Nov 2026)
+pub const SHARD_READS_PER_SECOND: u64 = 5;
+
+/// Bytes a second that one shard gives its standard consumers: 2 MB. (Kinesis API, GetRecords; Nov
+/// 2026)
+pub const SHARD_READ_BYTES_PER_SECOND: u64 = 2_000_000;
+
+/// Records in one answer of GetRecords. (Kinesis API, GetRecords; Nov 2026)
+pub const GET_RECORDS_RECORDS_MAX: usize = 10_000;
+
+/// Bytes in one answer of GetRecords: 10 MiB. (Kinesis API, GetRecords; Nov 2026)
+pub const GET_RECORDS_BYTES_MAX: usize = 10 * 1_048_576;
+
+/// Seconds that a shard iterator is good for. (Kinesis API, GetShardIterator; Nov 2026)
+pub const ITERATOR_SECONDS_MAX: u64 = 300;
+
+/// Bytes of the event of a synchronous invocation: 6 MB. (Lambda quotas; Nov 2026)
+pub const INVOKE_EVENT_BYTES_MAX: usize = 6_000_000;
+
+/// Bytes of the event of an asynchronous invocation that every region takes: 256 KB. 1 MB since
+/// October 2025. (Lambda quotas; Nov 2026)
+pub const INVOKE_LATER_EVENT_BYTES_MAX: usize = 256_000;

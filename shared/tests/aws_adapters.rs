@@ -1,87 +1,22 @@
 //! The SDK adapters against a socket: what is sent, and what is made of each answer.
 
+mod socket;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use sluice::aws::{Connection, KinesisStream, Queue};
-use sluice::config::EnvReader;
+use serde_json::json;
+use sluice::aws::{KinesisStream, Queue};
 use sluice::delivery::{DeadLetter, Occasion, Reason};
 use sluice::ports::{
     ChangeVisibility, CountMessages, DeleteMessage, Message, PutError, PutRecords, QueueCounts,
     QueueError, ReceiveMessages, SendDeadLetter,
 };
 use sluice::records::Record;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use socket::{answer_once, answer_once_after, connection, http};
+use tokio::net::TcpListener;
 
 const OCCASION: Occasion = Occasion { now_ms: 1_795_219_200_000, replay: None };
-
-/// Answers one request with `answer`, byte for byte, and returns what was asked.
-async fn answer_once(answer: String) -> (String, JoinHandle<(String, Value)>) {
-    answer_once_after(Duration::ZERO, answer).await
-}
-
-async fn answer_once_after(
-    delay: Duration,
-    answer: String,
-) -> (String, JoinHandle<(String, Value)>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("bound"));
-    let served = tokio::spawn(async move {
-        let (mut socket, _) = listener.accept().await.expect("a connection");
-        let (head, body) = read_request(&mut socket).await;
-        tokio::time::sleep(delay).await;
-        socket.write_all(answer.as_bytes()).await.expect("the client listens");
-        socket.shutdown().await.expect("the client listens");
-        (head, serde_json::from_slice(&body).unwrap_or_default())
-    });
-    (url, served)
-}
-
-async fn read_request(socket: &mut TcpStream) -> (String, Vec<u8>) {
-    let mut request = Vec::new();
-    loop {
-        let mut chunk = [0; 4096];
-        let read = socket.read(&mut chunk).await.expect("a request");
-        assert!(read > 0, "the request ends early");
-        request.extend_from_slice(&chunk[..read]);
-        let Some(end) = request.windows(4).position(|window| window == b"\r\n\r\n") else {
-            continue;
-        };
-        let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
-        let length: usize = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "))
-            .map_or(0, |length| length.trim().parse().expect("a content length"));
-        if request.len() >= end + 4 + length {
-            return (head, request[end + 4..].to_vec());
-        }
-    }
-}
-
-fn http(status: &str, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.1\r\n\
-         content-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-fn connection(variables: &[(&'static str, &str)]) -> Connection {
-    let mut all = BTreeMap::from([
-        ("AWS_REGION", "eu-west-1"),
-        ("AWS_ACCESS_KEY_ID", "key"),
-        ("AWS_SECRET_ACCESS_KEY", "secret"),
-        ("AWS_SESSION_TOKEN", "session"),
-    ]);
-    all.extend(variables.iter().copied());
-    let lookup = |name: &str| all.get(name).map(|value| (*value).to_owned());
-    let mut env = EnvReader::new(&lookup);
-    let connection = Connection::read(&mut env);
-    env.finish(connection).expect("a good environment")
-}
 
 fn records() -> [Record; 2] {
     ["one", "two"].map(|text| Record { partition_key: format!("key {text}"), data: text.into() })
@@ -509,5 +444,54 @@ mod functions {
             (error.call, &*error.code),
             ("GetFunctionConcurrency", "ResourceNotFoundException")
         );
+    }
+}
+
+#[cfg(feature = "firehose")]
+mod firehose {
+    use sluice::aws::Firehose;
+
+    use super::*;
+
+    async fn put(url: &str) -> Result<Vec<Option<String>>, PutError> {
+        let connection = connection(&[("AWS_ENDPOINT_URL_FIREHOSE", url)]);
+        let firehose = Firehose::new(connection.firehose(), "archive".to_owned());
+        let [one, two] = records();
+        let answer = firehose.put_records(&[&one, &two]).await?;
+        Ok(answer.into_iter().map(|refusal| refusal.map(|refusal| refusal.code)).collect())
+    }
+
+    #[tokio::test]
+    async fn records_go_to_a_firehose_by_name_without_their_keys() {
+        let body = r#"{"FailedPutCount":1,"RequestResponses":[{"RecordId":"1"},
+            {"ErrorCode":"ServiceUnavailableException","ErrorMessage":"Slow down."}]}"#;
+        let (url, served) = answer_once(http("200 OK", body)).await;
+        let refused = Some("ServiceUnavailableException".to_owned());
+        assert_eq!(put(&url).await, Ok(vec![None, refused]));
+        let (head, request) = served.await.expect("served");
+        assert!(head.contains("x-amz-target: firehose_20150804.putrecordbatch"), "{head}");
+        let records = json!([{"Data": "b25l"}, {"Data": "dHdv"}]);
+        assert_eq!(request, json!({"DeliveryStreamName": "archive", "Records": records}));
+    }
+
+    #[tokio::test]
+    async fn a_firehoses_errors_are_sorted_by_whether_they_can_pass() {
+        type Kind = fn(String, String) -> PutError;
+        let permanent: Kind = |code, detail| PutError::Permanent { code, detail };
+        let transient: Kind = |code, detail| PutError::Transient { code, detail };
+        let unknown: Kind = |code, detail| PutError::Unknown { code, detail };
+        for (status, code, kind) in [
+            ("400 Bad Request", "ResourceNotFoundException", permanent),
+            ("400 Bad Request", "AccessDeniedException", permanent),
+            ("400 Bad Request", "InvalidKMSResourceException", permanent),
+            ("400 Bad Request", "InvalidArgumentException", permanent),
+            ("400 Bad Request", "ThrottlingException", transient),
+            ("503 Service Unavailable", "ServiceUnavailableException", transient),
+            ("500 Internal Server Error", "InternalFailure", unknown),
+        ] {
+            let body = json!({ "__type": code, "message": "why" }).to_string();
+            let (url, _served) = answer_once(http(status, &body)).await;
+            assert_eq!(put(&url).await, Err(kind(code.to_owned(), "why".to_owned())));
+        }
     }
 }

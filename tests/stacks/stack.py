@@ -17,8 +17,10 @@ from engines import REGION, ROOT, Engines, plain_environment
 CODE_BUCKET = "sluice-code"
 # Of a template in the call itself. (CloudFormation quotas)
 TEMPLATE_BYTES_MAX = 51_200
+ARCHIVE = ROOT / "infra" / "archive.yaml"
 AUTOSCALING = ROOT / "infra" / "autoscaling.yaml"
 LOG_PROCESSING = ROOT / "infra" / "log-processing.yaml"
+STREAM_REPLAY = ROOT / "infra" / "stream-replay.yaml"
 
 
 class StackError(Exception):

@@ -12,9 +12,10 @@ import pytest
 import stack
 from cfnlint.decode import cfn_yaml
 from conftest import Launch, write_logs
-from stack import AUTOSCALING, LOG_PROCESSING, StackError
+from stack import ARCHIVE, AUTOSCALING, LOG_PROCESSING, STREAM_REPLAY, StackError
 
-TEMPLATES = [AUTOSCALING, LOG_PROCESSING]
+TEMPLATES = [ARCHIVE, AUTOSCALING, LOG_PROCESSING, STREAM_REPLAY]
+HOLDS_DATA = ("AWS::Kinesis::Stream", "AWS::S3::Bucket", "AWS::SQS::Queue")
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
@@ -37,7 +38,7 @@ def test_every_parameter_is_grouped_labelled_and_described(template: Path) -> No
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
 def test_what_holds_data_outlives_its_stack(template: Path) -> None:
     for name, resource in cfn_yaml.load(str(template))["Resources"].items():
-        if isinstance(resource, dict) and resource["Type"] in ("AWS::SQS::Queue", "AWS::Kinesis::Stream"):
+        if isinstance(resource, dict) and resource["Type"] in HOLDS_DATA:
             assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain"), name
 
 

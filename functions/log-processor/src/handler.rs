@@ -9,8 +9,8 @@ use sluice::delivery::{Answer, DeadLetter, Destination, Occasion, Reason};
 use sluice::logs::{Batch, Decoder, MessageType, SubscriptionEvent, Transform};
 use sluice::ports::{Clock, EmitMetrics, PutRecords, QueueError, SendDeadLetter};
 use sluice::records::{
-    Pacer, Packer, Packing, PartitionBy, PutPolicy, PutReport, Record, Spread, Stopped, put_all,
-    spread,
+    CallLimits, Pacer, Packer, Packing, PartitionBy, PutPolicy, PutReport, Record, Spread, Stopped,
+    put_all, spread,
 };
 use sluice::telemetry::Fate;
 use tracing::{error, warn};
@@ -104,6 +104,7 @@ where
         Self {
             transform: config.transform.build(),
             policy: PutPolicy {
+                call_limits: CallLimits::PUT_RECORDS,
                 attempts_max: config.put_attempts_max,
                 calls_in_flight_max: PUT_CALLS_IN_FLIGHT_MAX,
                 backoff_ms: BACKOFF_MS,

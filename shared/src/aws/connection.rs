@@ -45,6 +45,8 @@ struct Endpoints {
     all: Option<String>,
     kinesis: Option<String>,
     sqs: Option<String>,
+    #[cfg(feature = "firehose")]
+    firehose: Option<String>,
     #[cfg(feature = "control-plane")]
     cloudwatch: Option<String>,
     #[cfg(feature = "functions")]
@@ -58,6 +60,8 @@ impl Endpoints {
             all: endpoint("AWS_ENDPOINT_URL"),
             kinesis: endpoint("AWS_ENDPOINT_URL_KINESIS"),
             sqs: endpoint("AWS_ENDPOINT_URL_SQS"),
+            #[cfg(feature = "firehose")]
+            firehose: endpoint("AWS_ENDPOINT_URL_FIREHOSE"),
             #[cfg(feature = "control-plane")]
             cloudwatch: endpoint("AWS_ENDPOINT_URL_CLOUDWATCH"),
             #[cfg(feature = "functions")]
@@ -107,6 +111,14 @@ impl Connection {
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
         let config = self.service(&self.endpoints.sqs, RetryConfig::standard());
         aws_sdk_sqs::Client::new(&config)
+    }
+
+    /// A Firehose client that tries once, for [`crate::records::put_all`]. A call may carry 4 MiB.
+    #[cfg(feature = "firehose")]
+    #[must_use]
+    pub fn firehose(&self) -> aws_sdk_firehose::Client {
+        let config = self.service(&self.endpoints.firehose, RetryConfig::disabled());
+        aws_sdk_firehose::Client::new(&config)
     }
 
     /// A Kinesis client with the SDK's own retries, for calls that reshard and describe.

@@ -1,8 +1,10 @@
 //! PutRecords through the SDK.
 
 use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use aws_sdk_kinesis::types::builders::PutRecordsRequestEntryBuilder;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
 use aws_smithy_runtime_api::client::result::SdkError;
 
 use super::describe;
@@ -28,12 +30,7 @@ impl PutRecords for KinesisStream {
     async fn put_records(&self, records: &[&Record]) -> Result<Vec<Option<Refusal>>, PutError> {
         let entries = records
             .iter()
-            .map(|record| {
-                PutRecordsRequestEntry::builder()
-                    .data(Blob::new(record.data.as_slice()))
-                    .partition_key(&record.partition_key)
-                    .build()
-            })
+            .map(|record| entry(record).build())
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| PutError::Permanent {
                 code: "RequestNotSent".to_owned(),
@@ -47,16 +44,23 @@ impl PutRecords for KinesisStream {
             .send()
             .await
             .map_err(|error| put_error(&error))?;
-        Ok(answer
-            .records
-            .into_iter()
-            .map(|entry| entry.error_code.map(|code| Refusal { code }))
-            .collect())
+        Ok(refusals(answer))
     }
 }
 
+pub(super) fn entry(record: &Record) -> PutRecordsRequestEntryBuilder {
+    PutRecordsRequestEntry::builder()
+        .data(Blob::new(record.data.as_slice()))
+        .partition_key(&record.partition_key)
+}
+
+pub(super) fn refusals(answer: PutRecordsOutput) -> Vec<Option<Refusal>> {
+    let refusal = |entry: PutRecordsResultEntry| entry.error_code.map(|code| Refusal { code });
+    answer.records.into_iter().map(refusal).collect()
+}
+
 /// Sorts a failed call into "may succeed later" and "cannot succeed".
-fn put_error(
+pub(super) fn put_error(
     error: &SdkError<
         aws_sdk_kinesis::operation::put_records::PutRecordsError,
         aws_smithy_runtime_api::client::orchestrator::HttpResponse,
@@ -75,7 +79,7 @@ fn put_error(
 }
 
 /// The codes that PutRecords documents as passing, and whatever says so by its status.
-fn is_transient(code: &str, status: u16) -> bool {
+pub(super) fn is_transient(code: &str, status: u16) -> bool {
     status == 429
         || matches!(
             code,

@@ -3,17 +3,23 @@
 mod connection;
 #[cfg(feature = "control-plane")]
 mod control_plane;
+#[cfg(feature = "firehose")]
+mod firehose;
 #[cfg(feature = "functions")]
 mod functions;
 mod kinesis;
+mod kinesis_reader;
 mod sqs;
 
 pub use connection::Connection;
 #[cfg(feature = "control-plane")]
 pub use control_plane::ControlPlane;
+#[cfg(feature = "firehose")]
+pub use firehose::Firehose;
 #[cfg(feature = "functions")]
 pub use functions::Functions;
 pub use kinesis::KinesisStream;
+pub use kinesis_reader::{KinesisReader, KinesisTargets};
 pub use sqs::Queue;
 
 use aws_smithy_runtime_api::client::result::SdkError;

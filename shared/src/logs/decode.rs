@@ -202,11 +202,11 @@ impl<'a> SubscriptionEvent<'a> {
     }
 }
 
-/// Inflates into `inflated` and returns the length.
+/// Inflates gzip into `inflated` and returns the length, [`PAYLOAD_INFLATED_BYTES_MAX`] at the most.
 ///
 /// In one go when the gzip trailer tells the truth about one member, which it does for all that
-/// CloudWatch Logs sends; else as a stream, which reads several members and a lying trailer.
-fn inflate(
+/// CloudWatch Logs and our packer send; else as a stream, which reads several members and a lying trailer.
+pub fn inflate(
     inflater: &mut Decompressor,
     compressed: &[u8],
     inflated: &mut Vec<u8>,

@@ -8,8 +8,8 @@
 use md5::{Digest, Md5};
 use wide::u32x8;
 
-const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
-const DIGEST_BYTES: usize = 16;
+pub(super) const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
+pub(super) const DIGEST_BYTES: usize = 16;
 
 /// Protobuf tags, `field << 3 | wire type`.
 const PARTITION_KEY_TABLE: u8 = 1 << 3 | 2;

@@ -1,15 +1,19 @@
 //! From events to accepted records: [`pack`] fills records, [`spread`] keys them, [`pace`] says
-//! when they may go, [`put`] gets them accepted.
+//! when they may go, [`put`] gets them accepted. And back: [`mod@deaggregate`] finds the events in
+//! them.
 
 mod aggregate;
+pub mod deaggregate;
 pub mod pace;
 pub mod pack;
 pub mod put;
+pub mod replayed;
 pub mod spread;
 
+pub use deaggregate::{Damage, Deaggregated, UserRecord, deaggregate};
 pub use pace::Pacer;
 pub use pack::{PackedRecord, Packer, Packing, RecordFormat};
-pub use put::{PutPolicy, PutReport, Stopped, put_all};
+pub use put::{CallLimits, PutPolicy, PutReport, Stopped, put_all};
 pub use spread::{PartitionBy, Spread};
 
 use crate::limits::PUT_UNIT_BYTES;

@@ -53,11 +53,25 @@ impl Pacer {
     #[must_use]
     pub fn new(concurrency_per_shard: u32) -> Self {
         let share = 1.0 / f64::from(concurrency_per_shard.max(1));
+        Self::at(SHARD_BYTES_PER_SECOND as f64 * share, SHARD_RECORDS_PER_SECOND as f64 * share)
+    }
+
+    /// So many bytes and records a second, both above zero.
+    #[must_use]
+    pub fn at(bytes_per_second: f64, records_per_second: f64) -> Self {
         Self {
-            bytes: Bucket::new(SHARD_BYTES_PER_SECOND as f64 * share),
-            records: Bucket::new(SHARD_RECORDS_PER_SECOND as f64 * share),
+            bytes: Bucket::new(bytes_per_second),
+            records: Bucket::new(records_per_second),
             refilled_at: None,
         }
+    }
+
+    /// No pace at all, for a target that says by itself when it has enough.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        // More than any machine sends, and far from where a float cannot count bytes.
+        let bucket = Bucket::new(1e15);
+        Self { bytes: bucket.clone(), records: bucket, refilled_at: None }
     }
 
     /// Bytes and records that may go at once: the largest call worth making.

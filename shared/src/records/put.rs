@@ -10,12 +10,35 @@ use futures_util::future::{Either, select};
 use futures_util::{StreamExt, stream};
 
 use super::{Pacer, Record};
-use crate::limits::{PUT_RECORDS_BYTES_MAX, PUT_RECORDS_ENTRIES_MAX};
+use crate::limits::{
+    PUT_RECORD_BATCH_BYTES_MAX, PUT_RECORD_BATCH_ENTRIES_MAX, PUT_RECORDS_BYTES_MAX,
+    PUT_RECORDS_ENTRIES_MAX,
+};
 use crate::ports::{Clock, PutError, PutRecords, Refusal, is_throttle};
+
+/// What one call takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallLimits {
+    /// Entries.
+    pub entries_max: usize,
+    /// Bytes of all entries.
+    pub bytes_max: usize,
+}
+
+impl CallLimits {
+    /// Kinesis's PutRecords.
+    pub const PUT_RECORDS: Self =
+        Self { entries_max: PUT_RECORDS_ENTRIES_MAX, bytes_max: PUT_RECORDS_BYTES_MAX };
+    /// Firehose's PutRecordBatch.
+    pub const PUT_RECORD_BATCH: Self =
+        Self { entries_max: PUT_RECORD_BATCH_ENTRIES_MAX, bytes_max: PUT_RECORD_BATCH_BYTES_MAX };
+}
 
 /// How hard to try.
 #[derive(Debug, Clone)]
 pub struct PutPolicy {
+    /// What the API takes in one call.
+    pub call_limits: CallLimits,
     /// Tries of one record at the most (`PUT_ATTEMPTS_MAX`).
     pub attempts_max: u32,
     /// Calls in flight at the most.
@@ -161,7 +184,12 @@ impl<P: PutRecords, C: Clock> Run<'_, P, C> {
     /// One try of every record in `pending`.
     async fn round(&self, pending: &[usize]) -> Vec<(usize, Entry)> {
         self.hold.set(false);
-        let calls = split_calls(self.records, pending, self.pacer.borrow().burst());
+        let calls = split_calls(
+            self.records,
+            pending,
+            self.policy.call_limits,
+            self.pacer.borrow().burst(),
+        );
         let in_flight_max = if self.policy.in_order { 1 } else { self.policy.calls_in_flight_max };
         stream::iter(calls)
             .map(|call| self.call(call))
@@ -272,10 +300,11 @@ impl<P: PutRecords, C: Clock> Run<'_, P, C> {
 fn split_calls(
     records: &[Record],
     pending: &[usize],
+    limits: CallLimits,
     (burst_bytes, burst_records): (usize, usize),
 ) -> Vec<Vec<usize>> {
-    let entries_max = burst_records.clamp(1, PUT_RECORDS_ENTRIES_MAX);
-    let bytes_max = burst_bytes.min(PUT_RECORDS_BYTES_MAX);
+    let entries_max = burst_records.clamp(1, limits.entries_max);
+    let bytes_max = burst_bytes.min(limits.bytes_max);
     let mut calls: Vec<Vec<usize>> = Vec::new();
     let mut bytes = 0;
     for &record in pending {

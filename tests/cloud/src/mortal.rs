@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use sluice::delivery::DeadLetter;
 use sluice::ports::{
-    ChangeVisibility, ControlError, CountMessages, DeleteMessage, GetReservedConcurrency,
-    InvokeError, InvokeFunction, InvokeLater, Message, PutError, PutRecords, QueueCounts,
-    QueueError, ReceiveMessages, Refusal, SendDeadLetter,
+    ChangeVisibility, ControlError, CountMessages, DataPoint, DeleteMessage, DescribeHistory,
+    GetMetrics, GetRecords, GetReservedConcurrency, GetShardIterator, InvokeError, InvokeFunction,
+    InvokeLater, ListShardsSince, Message, MetricQuery, PutError, PutRecords, PutReplayed,
+    QueueCounts, QueueError, ReadError, ReadFrom, ReceiveMessages, RecordsPage, Refusal,
+    SendDeadLetter, ShardLineage, StreamHistory,
 };
 use sluice::records::Record;
 use tokio::sync::Notify;
@@ -145,6 +147,59 @@ impl<P> Mortal<P> {
 impl<P: PutRecords> PutRecords for Mortal<P> {
     async fn put_records(&self, records: &[&Record]) -> Result<Vec<Option<Refusal>>, PutError> {
         self.life.call("PutRecords", self.port.put_records(records)).await
+    }
+}
+
+impl<P: PutReplayed> PutReplayed for Mortal<P> {
+    async fn put_replayed(
+        &self,
+        stream: &str,
+        records: &[&Record],
+    ) -> Result<Vec<Option<Refusal>>, PutError> {
+        self.life.call("PutReplayed", self.port.put_replayed(stream, records)).await
+    }
+}
+
+impl<P: DescribeHistory> DescribeHistory for Mortal<P> {
+    async fn describe_history(&self) -> Result<StreamHistory, ReadError> {
+        self.life.call("DescribeStreamSummary", self.port.describe_history()).await
+    }
+}
+
+impl<P: ListShardsSince> ListShardsSince for Mortal<P> {
+    async fn list_shards_since(&self, from_ms: u64) -> Result<Vec<ShardLineage>, ReadError> {
+        self.life.call("ListShards", self.port.list_shards_since(from_ms)).await
+    }
+}
+
+impl<P: GetShardIterator> GetShardIterator for Mortal<P> {
+    async fn get_shard_iterator(
+        &self,
+        shard_id: &str,
+        from: &ReadFrom,
+    ) -> Result<String, ReadError> {
+        self.life.call("GetShardIterator", self.port.get_shard_iterator(shard_id, from)).await
+    }
+}
+
+impl<P: GetRecords> GetRecords for Mortal<P> {
+    async fn get_records(
+        &self,
+        iterator: &str,
+        records_max: usize,
+    ) -> Result<RecordsPage, ReadError> {
+        self.life.call("GetRecords", self.port.get_records(iterator, records_max)).await
+    }
+}
+
+impl<P: GetMetrics> GetMetrics for Mortal<P> {
+    async fn get_metrics(
+        &self,
+        queries: &[MetricQuery],
+        from_ms: u64,
+        to_ms: u64,
+    ) -> Result<Vec<Vec<DataPoint>>, ControlError> {
+        self.life.call("GetMetricData", self.port.get_metrics(queries, from_ms, to_ms)).await
     }
 }
 

@@ -1,6 +1,8 @@
 //! A Kinesis data stream: shards with hash ranges and limits a second, resharding by AWS's rules,
 //! tags, and faults by plan.
 
+mod reader;
+
 use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,8 +13,8 @@ use sluice::limits::{
     RESHARD_CALLS_MAX, RESHARD_WINDOW_SECONDS, SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND,
     SHARDS_MAX,
 };
-use sluice::ports::{Clock, PutError, PutRecords, Refusal};
-use sluice::records::Record;
+use sluice::ports::{Clock, PutError, PutRecords, PutReplayed, ReadError, Refusal};
+use sluice::records::{Record, replayed};
 use sluice::scaling::StreamStatus;
 
 use crate::VirtualClock;
@@ -99,6 +101,46 @@ impl Traffic {
     }
 }
 
+/// What readers get, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimits {
+    /// Records stay so long.
+    pub retention_ms: u64,
+    /// One GetRecords call walks over so much of a shard's time at the most, whether there are
+    /// records or not. Kinesis does so, and does not say how much.
+    pub walk_ms: u64,
+    /// `ApproximateArrivalTimestamp` is late by up to so much, so that it goes back and forth.
+    pub arrival_jitter_ms: u64,
+}
+
+impl Default for ReadLimits {
+    fn default() -> Self {
+        Self { retention_ms: 86_400_000, walk_ms: 1_800_000, arrival_jitter_ms: 0 }
+    }
+}
+
+/// What goes wrong with one call of a reader.
+#[derive(Debug, Clone)]
+pub enum ReadFault {
+    /// Nothing.
+    None,
+    /// The call fails.
+    Error(ReadError),
+    /// The answer comes so many milliseconds late.
+    Delay(u64),
+}
+
+/// What a plan of reading faults may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadCall {
+    /// 0 for the first call.
+    pub number: u64,
+    /// The API call.
+    pub name: &'static str,
+    /// When it was made.
+    pub epoch_ms: u64,
+}
+
 /// What goes wrong with one call.
 #[derive(Debug, Clone)]
 pub enum Fault {
@@ -130,12 +172,15 @@ pub struct Call {
 }
 
 type FaultPlan = Box<dyn FnMut(Call) -> Fault>;
+type ReadFaultPlan = Box<dyn FnMut(ReadCall) -> ReadFault>;
 
 /// A record as the stream holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRecord {
     /// The number of its shard.
     pub shard: usize,
+    /// Its place in the stream.
+    pub sequence: u64,
     /// When it arrived.
     pub epoch_ms: u64,
     /// What was put.
@@ -149,8 +194,26 @@ struct SecondsUse {
     records: u64,
 }
 
+/// What a shard gave its readers lately.
+#[derive(Debug, Clone, Default)]
+struct ReadsUse {
+    /// When the calls of the last second were made.
+    calls_ms: Vec<u64>,
+    /// Nothing before then: an answer of more bytes than a second has is paid off.
+    paid_ms: u64,
+}
+
 struct State {
     limits: StreamLimits,
+    read_limits: ReadLimits,
+    created_ms: u64,
+    /// Records ever taken.
+    sequence: u64,
+    /// When each closed shard closed, by number.
+    closed_ms: BTreeMap<usize, u64>,
+    reads: BTreeMap<usize, ReadsUse>,
+    read_faults: ReadFaultPlan,
+    read_calls: u64,
     map: ShardMap,
     /// What each shard took in its latest second, by number.
     uses: Vec<SecondsUse>,
@@ -186,6 +249,13 @@ impl Stream {
             clock,
             state: RefCell::new(State {
                 limits,
+                read_limits: ReadLimits::default(),
+                created_ms: clock.epoch_ms(),
+                sequence: 0,
+                closed_ms: BTreeMap::new(),
+                reads: BTreeMap::new(),
+                read_faults: Box::new(|_| ReadFault::None),
+                read_calls: 0,
                 map: ShardMap::uniform(shards),
                 uses: Vec::new(),
                 records: Vec::new(),
@@ -226,6 +296,8 @@ impl Stream {
         state.uses.clear();
         state.tags.clear();
         state.reshard = None;
+        state.closed_ms.clear();
+        state.created_ms = self.clock.epoch_ms();
     }
 
     /// Its shards.
@@ -339,6 +411,10 @@ impl Stream {
             Reshard::Uniform(target) => state.map.reshard(target as usize),
             Reshard::Split { number, at } => state.map.split(number, at),
         }
+        let State { map, closed_ms, .. } = &mut *state;
+        for (number, _) in map.all().iter().enumerate().filter(|(_, shard)| !shard.is_open) {
+            closed_ms.entry(number).or_insert(now_ms);
+        }
         true
     }
 
@@ -358,6 +434,16 @@ impl Stream {
         self.state.borrow_mut().faults = Box::new(faults);
     }
 
+    /// From now on, readers get this.
+    pub fn set_read_limits(&self, limits: ReadLimits) {
+        self.state.borrow_mut().read_limits = limits;
+    }
+
+    /// From now on, calls of readers go wrong by this plan.
+    pub fn set_read_faults(&self, faults: impl FnMut(ReadCall) -> ReadFault + 'static) {
+        self.state.borrow_mut().read_faults = Box::new(faults);
+    }
+
     /// Everything that was written, in order of arrival.
     #[must_use]
     pub fn records(&self) -> Vec<StoredRecord> {
@@ -375,6 +461,7 @@ impl Stream {
         &self,
         epoch_ms: u64,
         records: &[&Record],
+        hash_key: fn(&str) -> u128,
         fault: &Fault,
     ) -> Result<Vec<Option<Refusal>>, PutError> {
         let mut state = self.state.borrow_mut();
@@ -388,7 +475,7 @@ impl Stream {
             Fault::RefuseEntries(places) if places.contains(&place) => {
                 Some(Refusal { code: "InternalFailure".to_owned() })
             }
-            _ => state.write(epoch_ms, record),
+            _ => state.write(epoch_ms, record, hash_key(&record.partition_key)),
         });
         Ok(answer.collect())
     }
@@ -415,8 +502,7 @@ impl State {
     }
 
     /// Writes the entry, unless its shard is at its limit in this second.
-    fn write(&mut self, epoch_ms: u64, record: &Record) -> Option<Refusal> {
-        let hash = u128::from_be_bytes(Md5::digest(record.partition_key.as_bytes()).into());
+    fn write(&mut self, epoch_ms: u64, record: &Record, hash: u128) -> Option<Refusal> {
         let shard = self.map.number_of(hash);
         if self.uses.len() <= shard {
             self.uses.resize(shard + 1, SecondsUse::default());
@@ -434,7 +520,9 @@ impl State {
             used.records += 1;
             traffic.bytes = bytes as f64;
             traffic.records = 1.0;
-            self.records.push(StoredRecord { shard, epoch_ms, record: record.clone() });
+            let sequence = self.sequence;
+            self.sequence += 1;
+            self.records.push(StoredRecord { shard, sequence, epoch_ms, record: record.clone() });
         } else {
             traffic.refused = 1.0;
             self.throttled += 1;
@@ -458,8 +546,17 @@ fn invalid(records: &[&Record]) -> Option<PutError> {
     })
 }
 
-impl PutRecords for &Stream {
-    async fn put_records(&self, records: &[&Record]) -> Result<Vec<Option<Refusal>>, PutError> {
+/// What decides a record's shard.
+fn md5(partition_key: &str) -> u128 {
+    u128::from_be_bytes(Md5::digest(partition_key.as_bytes()).into())
+}
+
+impl Stream {
+    async fn put(
+        &self,
+        records: &[&Record],
+        hash_key: fn(&str) -> u128,
+    ) -> Result<Vec<Option<Refusal>>, PutError> {
         if let Some(error) = invalid(records) {
             return Err(error);
         }
@@ -482,7 +579,7 @@ impl PutRecords for &Stream {
         }
         let epoch_ms = self.clock.epoch_ms();
         self.settle(epoch_ms);
-        let mut answer = self.write(epoch_ms, records, &fault)?;
+        let mut answer = self.write(epoch_ms, records, hash_key, &fault)?;
         match fault {
             Fault::WrittenAndHang => std::future::pending().await,
             Fault::AnswerLost => Err(PutError::Unknown {
@@ -495,5 +592,21 @@ impl PutRecords for &Stream {
             }
             _ => Ok(answer),
         }
+    }
+}
+
+impl PutRecords for &Stream {
+    async fn put_records(&self, records: &[&Record]) -> Result<Vec<Option<Refusal>>, PutError> {
+        self.put(records, md5).await
+    }
+}
+
+impl PutReplayed for &Stream {
+    async fn put_replayed(
+        &self,
+        _stream: &str,
+        records: &[&Record],
+    ) -> Result<Vec<Option<Refusal>>, PutError> {
+        self.put(records, replayed::hash_key).await
     }
 }

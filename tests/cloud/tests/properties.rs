@@ -11,7 +11,9 @@ use sluice::delivery::{DeadLetter, Occasion, Reason};
 use sluice::limits::{RECORD_BYTES_MAX, SQS_MESSAGE_BYTES_MAX};
 use sluice::logs::{Batch, Decoder, Envelope, Passthrough};
 use sluice::ports::{Clock, PutError};
-use sluice::records::{Pacer, Packer, PutPolicy, Record, RecordFormat, Spread, Stopped, put_all};
+use sluice::records::{
+    CallLimits, Pacer, Packer, PutPolicy, Record, RecordFormat, Spread, Stopped, put_all,
+};
 use sluice_cloud::consumer::events_of;
 use sluice_cloud::{Fault, Stream, VirtualClock, logs};
 
@@ -196,6 +198,7 @@ proptest! {
                 })
                 .collect();
             let policy = PutPolicy {
+                call_limits: CallLimits::PUT_RECORDS,
                 attempts_max,
                 calls_in_flight_max: 4,
                 backoff_ms: 100,

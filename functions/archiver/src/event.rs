@@ -1,0 +1,147 @@
+//! What a Kinesis event source mapping hands over, borrowed from the JSON text, and its answer.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// A batch of one shard, in order.
+#[derive(Debug, Deserialize)]
+pub struct KinesisEvent<'a> {
+    /// The records.
+    #[serde(borrow, rename = "Records")]
+    pub records: Vec<KinesisRecord<'a>>,
+}
+
+/// One record and where it is from.
+#[derive(Debug, Deserialize)]
+pub struct KinesisRecord<'a> {
+    /// `<shard>:<sequence number>`.
+    #[serde(borrow, default, rename = "eventID")]
+    event_id: Cow<'a, str>,
+    /// The stream's ARN.
+    #[serde(borrow, default, rename = "eventSourceARN")]
+    pub stream_arn: Cow<'a, str>,
+    /// The record itself.
+    #[serde(borrow)]
+    pub kinesis: Kinesis<'a>,
+}
+
+/// A record as the stream holds it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kinesis<'a> {
+    /// Its place in the shard.
+    #[serde(borrow)]
+    pub sequence_number: Cow<'a, str>,
+    /// Its partition key.
+    #[serde(borrow, default)]
+    pub partition_key: Cow<'a, str>,
+    /// Base64.
+    #[serde(borrow)]
+    pub data: Cow<'a, str>,
+    /// Seconds since 1970, as the event has them.
+    #[serde(borrow, default)]
+    pub approximate_arrival_timestamp: Option<&'a RawValue>,
+}
+
+/// The event is no batch of a Kinesis stream.
+#[derive(Debug, thiserror::Error)]
+#[error("the event is not a batch of a Kinesis event source mapping")]
+pub struct NotAKinesisEvent(#[from] serde_json::Error);
+
+impl<'a> KinesisEvent<'a> {
+    /// Parses the JSON text that Lambda hands over.
+    pub fn parse(event: &'a str) -> Result<Self, NotAKinesisEvent> {
+        Ok(serde_json::from_str(event)?)
+    }
+}
+
+impl KinesisRecord<'_> {
+    /// The shard.
+    #[must_use]
+    pub fn shard_id(&self) -> &str {
+        self.event_id.split_once(':').map_or("", |(shard, _)| shard)
+    }
+}
+
+/// The partial batch response: Lambda delivers everything from the lowest sequence number on again.
+/// Empty, the whole batch was a success.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchResponse {
+    /// One item at the most.
+    pub batch_item_failures: Vec<ItemFailure>,
+}
+
+/// A record that did not make it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemFailure {
+    /// Its sequence number.
+    pub item_identifier: String,
+}
+
+impl BatchResponse {
+    /// Everything from this record on is to come again; everything when there is none.
+    #[must_use]
+    pub fn from_first_left(first_left: Option<&KinesisRecord<'_>>) -> Self {
+        let failures = first_left.map(|record| ItemFailure {
+            item_identifier: record.kinesis.sequence_number.clone().into_owned(),
+        });
+        Self { batch_item_failures: failures.into_iter().collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The Lambda developer guide's example, shortened.
+    const EXAMPLE: &str = r#"{"Records": [{
+        "kinesis": {
+            "kinesisSchemaVersion": "1.0",
+            "partitionKey": "1",
+            "sequenceNumber": "49590338271490256608559692538361571095921575989136588898",
+            "data": "SGVsbG8sIHRoaXMgaXMgYSB0ZXN0Lg==",
+            "approximateArrivalTimestamp": 1545084650.987
+        },
+        "eventSource": "aws:kinesis",
+        "eventVersion": "1.0",
+        "eventID": "shardId-000000000006:49590338271490256608559692538361571095921575989136588898",
+        "eventName": "aws:kinesis:record",
+        "invokeIdentityArn": "arn:aws:iam::123456789012:role/lambda-role",
+        "awsRegion": "us-east-2",
+        "eventSourceARN": "arn:aws:kinesis:us-east-2:123456789012:stream/lambda-stream"
+    }]}"#;
+
+    #[test]
+    fn a_batch_is_read_as_lambda_documents_it() {
+        let event = KinesisEvent::parse(EXAMPLE).expect("a batch");
+        let record = &event.records[0];
+        assert_eq!(record.shard_id(), "shardId-000000000006");
+        assert!(record.stream_arn.ends_with("stream/lambda-stream"));
+        assert!(record.kinesis.sequence_number.starts_with("4959"));
+        assert!(matches!(record.kinesis.data, Cow::Borrowed("SGVsbG8sIHRoaXMgaXMgYSB0ZXN0Lg==")));
+        let arrival = record.kinesis.approximate_arrival_timestamp.map(RawValue::get);
+        assert_eq!(arrival, Some("1545084650.987"));
+    }
+
+    #[test]
+    fn another_event_is_refused() {
+        for event in ["{}", "[]", r#"{"Records":[{"s3":{}}]}"#, "not JSON", r#"{"awslogs":{}}"#] {
+            assert!(KinesisEvent::parse(event).is_err(), "{event}");
+        }
+    }
+
+    #[test]
+    fn the_answer_has_lambdas_own_names() {
+        let json = |answer| serde_json::to_string(&answer).expect("JSON");
+        assert_eq!(json(BatchResponse::default()), r#"{"batchItemFailures":[]}"#);
+        let event = KinesisEvent::parse(EXAMPLE).expect("a batch");
+        let answer = BatchResponse::from_first_left(event.records.first());
+        let number = "49590338271490256608559692538361571095921575989136588898";
+        let expected = format!(r#"{{"batchItemFailures":[{{"itemIdentifier":"{number}"}}]}}"#);
+        assert_eq!(json(answer), expected);
+    }
+}

@@ -1,0 +1,14 @@
+//! The archiver: a batch of a Kinesis event source mapping in, lines in Firehose records out.
+//! `main.rs` wires it to Lambda and the SDK; tests wire it to the simulated AWS.
+
+pub mod config;
+pub mod event;
+pub mod handler;
+pub mod join;
+pub mod letter;
+pub mod open;
+mod report;
+
+pub use config::Config;
+pub use event::{BatchResponse, KinesisEvent, NotAKinesisEvent};
+pub use handler::{Archiver, Ports};

@@ -1,0 +1,284 @@
+//! What wakes the replayer: a window, a target and how to fill it, from a person; the same with how
+//! far it came, from itself or out of a log line.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+use serde::{Deserialize, Serialize};
+
+use crate::filter::Filter;
+
+/// Ours: 10,000 shards full of single records.
+pub const RECORDS_PER_SECOND_MAX: u32 = 10_000_000;
+/// Ours: 10,000 shards.
+pub const BYTES_PER_SECOND_MAX: u64 = 10_000_000_000;
+
+/// A moment, in milliseconds since 1970; RFC 3339 as text.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Moment(pub u64);
+
+impl TryFrom<String> for Moment {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        DateTime::from_str(&text, Format::DateTimeWithOffset)
+            .ok()
+            .and_then(|time| u64::try_from(time.to_millis().ok()?).ok())
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is no time such as 2026-11-21T08:00:00Z"))
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = DateTime::from_millis(i64::try_from(self.0).unwrap_or(i64::MAX));
+        out.write_str(&time.fmt(Format::DateTime).unwrap_or_else(|_| self.0.to_string()))
+    }
+}
+
+impl fmt::Debug for Moment {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+impl From<Moment> for String {
+    fn from(moment: Moment) -> Self {
+        moment.to_string()
+    }
+}
+
+/// Where records go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Target {
+    /// A function by name, name and alias, or ARN.
+    Function(String),
+    /// A stream by name or ARN.
+    Stream(String),
+}
+
+impl TryFrom<String> for Target {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_name = |name: &str, also: &str| {
+            (1..=200).contains(&name.len())
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
+        };
+        let target = match text.split_once(':') {
+            Some(("function", name)) if is_name(name, "-_:$") => {
+                Some(Self::Function(name.to_owned()))
+            }
+            Some(("stream", name)) if is_name(name, "-_.") => Some(Self::Stream(name.to_owned())),
+            Some(("arn", _)) if text.len() <= 400 => {
+                let parts: Vec<&str> = text.splitn(6, ':').collect();
+                match parts.as_slice() {
+                    [_, _, "lambda", _, _, rest] if rest.starts_with("function:") => {
+                        Some(Self::Function(text.clone()))
+                    }
+                    [_, _, "kinesis", _, _, rest] if rest.starts_with("stream/") => {
+                        Some(Self::Stream(text.clone()))
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        target.ok_or_else(|| {
+            format!("the target {text:?} is not function:NAME, stream:NAME or the ARN of one")
+        })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, name) = match self {
+            Self::Function(name) => ("function:", name),
+            Self::Stream(name) => ("stream:", name),
+        };
+        let kind = if name.starts_with("arn:") { "" } else { kind };
+        write!(out, "{kind}{name}")
+    }
+}
+
+impl From<Target> for String {
+    fn from(target: Target) -> Self {
+        target.to_string()
+    }
+}
+
+/// How far a replay came. Its size depends on how many shards are read at once, not on how many
+/// there are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Resume {
+    /// The stream that it belongs to.
+    pub stream: String,
+    /// The last shard that was begun. What comes before it is done, but for `shards`.
+    pub begun: String,
+    /// The shards under way: the sequence number of the last record that the target has; empty when
+    /// it has none yet.
+    pub shards: BTreeMap<String, String>,
+    /// The target has everything that arrived before.
+    pub reached: Moment,
+    /// Records that the target has.
+    pub records: u64,
+}
+
+/// A wake-up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Wake {
+    /// Records that arrived then or later,
+    pub from: Moment,
+    /// and before then.
+    pub until: Moment,
+    /// Where they go.
+    pub target: Target,
+    /// Which of them; all when it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Filter>,
+    /// How many a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records_per_second: Option<u32>,
+    /// How many bytes a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+    /// The stream's own name, when it is to have its own records again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_same_stream: Option<String>,
+    /// Counts and estimates, and moves nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// How often the replayer has invoked itself in a row.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hop: u32,
+    /// Where to go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Resume>,
+}
+
+fn is_zero(hop: &u32) -> bool {
+    *hop == 0
+}
+
+/// The event wakes nobody.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the event is not {{\"from\": time, \"until\": time, \"target\": \"function:NAME\" or \
+     \"stream:NAME\"}} with \"filter\", \"recordsPerSecond\", \"bytesPerSecond\", \
+     \"allowSameStream\", \"dryRun\" or \"resume\": {0}"
+)]
+pub struct UnknownWake(String);
+
+impl Wake {
+    /// Parses the event, given as the JSON text that Lambda hands over.
+    pub fn parse(event: &str) -> Result<Self, UnknownWake> {
+        let wake: Self =
+            serde_json::from_str(event).map_err(|error| UnknownWake(error.to_string()))?;
+        let refuse = |what: String| Err(UnknownWake(what));
+        if wake.from >= wake.until {
+            return refuse(format!("from {} is not before until {}", wake.from, wake.until));
+        }
+        if wake.records_per_second.is_some_and(|n| !(1..=RECORDS_PER_SECOND_MAX).contains(&n)) {
+            return refuse(format!("recordsPerSecond is not 1 to {RECORDS_PER_SECOND_MAX}"));
+        }
+        if wake.bytes_per_second.is_some_and(|n| !(1..=BYTES_PER_SECOND_MAX).contains(&n)) {
+            return refuse(format!("bytesPerSecond is not 1 to {BYTES_PER_SECOND_MAX}"));
+        }
+        if let Some(problem) = wake.filter.as_ref().and_then(Filter::problem) {
+            return refuse(problem);
+        }
+        Ok(wake)
+    }
+
+    /// The event that goes on from `resume`, in the same chain or, by a person, in a new one.
+    #[must_use]
+    pub fn going_on(&self, resume: Resume, hop: u32) -> Self {
+        Self { resume: Some(resume), hop, ..self.clone() }
+    }
+
+    /// The event's text.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: &str = r#"{"from":"2026-11-21T08:00:00Z","until":"2026-11-21T09:00:00Z","target":"function:archiver"}"#;
+
+    #[test]
+    fn a_person_and_the_replayer_itself_wake_it() {
+        let wake = Wake::parse(PLAIN).expect("a wake-up");
+        assert_eq!(wake.until.0 - wake.from.0, 3_600_000);
+        assert_eq!(wake.target, Target::Function("archiver".to_owned()));
+        assert_eq!(wake.to_text(), PLAIN);
+        let resume = Resume {
+            stream: "logs".to_owned(),
+            begun: "shardId-000000000001".to_owned(),
+            shards: BTreeMap::from([("shardId-000000000001".to_owned(), "49".to_owned())]),
+            reached: wake.from,
+            records: 5,
+        };
+        let next = wake.going_on(resume, 1);
+        assert_eq!(Wake::parse(&next.to_text()), Ok(next));
+    }
+
+    #[test]
+    fn a_time_may_have_an_offset_and_a_fraction() {
+        let moment = |text: &str| Moment::try_from(text.to_owned());
+        assert_eq!(moment("2026-11-21T09:00:00+01:00"), moment("2026-11-21T08:00:00Z"));
+        assert_eq!(moment("2026-11-21T08:00:00.250Z").map(|m| m.0 % 1_000), Ok(250));
+        assert_eq!(
+            moment("2026-11-21T08:00:00.250Z").map(|m| m.to_string()),
+            Ok("2026-11-21T08:00:00.25Z".to_owned())
+        );
+    }
+
+    #[test]
+    fn targets_are_functions_and_streams_by_name_or_arn() {
+        for text in [
+            "function:archiver",
+            "function:archiver:live",
+            "stream:logs.2",
+            "arn:aws:lambda:eu-west-1:123456789012:function:archiver",
+            "arn:aws:kinesis:eu-west-1:123456789012:stream/logs",
+        ] {
+            let target = Target::try_from(text.to_owned()).expect(text);
+            assert_eq!(target.to_string(), text);
+        }
+        for text in ["archiver", "queue:q", "function:", "stream:a/b", "arn:aws:s3:::bucket"] {
+            assert!(Target::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused_by_name() {
+        let with = |member: &str| PLAIN.replacen('{', &format!("{{{member},"), 1);
+        for (event, named) in [
+            ("{}".to_owned(), "missing field `from`"),
+            (PLAIN.replace("08:00", "10:00"), "is not before until"),
+            (PLAIN.replace("2026-11-21T08:00:00Z", "yesterday"), "\"yesterday\" is no time"),
+            (PLAIN.replace("08:00:00Z", "08:00:00"), "is no time"),
+            (PLAIN.replace("function:archiver", "archiver"), "\"archiver\" is not function:NAME"),
+            (with(r#""untill":"x""#), "untill"),
+            (with(r#""recordsPerSecond":0"#), "recordsPerSecond"),
+            (with(r#""bytesPerSecond":-1"#), "-1"),
+            (with(r#""filter":{"level":"x"}"#), "level"),
+            (with(r#""filter":{}"#), "filter"),
+            (with(r#""resume":{}"#), "stream"),
+        ] {
+            let refused = Wake::parse(&event).expect_err(&event).to_string();
+            assert!(refused.contains(named), "{event}: {refused}");
+            assert!(refused.contains("allowSameStream"), "{refused}");
+        }
+    }
+}
