@@ -16,7 +16,10 @@ ARCHIVE_STACK ?= sluice-archive
 STREAM_REPLAY_STACK ?= sluice-stream-replay
 # Property tests draw from this seed. A failing run is repeated with `make test SEED=…`.
 SEEDS ?= 1000
-SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+# Drawn once: a deferred variable would be another number each time that it is read.
+ifeq ($(origin SEED),undefined)
+SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+endif
 
 .PHONY: help
 help: ## Print this list
