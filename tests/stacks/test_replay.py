@@ -307,7 +307,8 @@ def test_without_its_code_there_is_no_replayer(engines: local.Engines, launch: L
     assert [one["Name"] for one in schedules if one["Name"].startswith(f"{name}-")] == []
     alarms = engines.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{name}-")["MetricAlarms"]
     assert {alarm["AlarmName"].removeprefix(f"{name}-") for alarm in alarms} == {
-        "dead-letters-old", "quarantine-not-empty", "events-old", "events-dropped", "dead-letter-errors"
+        "dead-letters-old", "quarantine-not-empty", "events-old", "events-dropped", "dead-letter-errors", "lag",
+        "processor-failing",
     }  # fmt: skip
 
 
@@ -338,6 +339,8 @@ ALARMS = {
     "events-old": ("AWS/Lambda", "AsyncEventAge", "FunctionName", 3_600_000),
     "events-dropped": ("AWS/Lambda", "AsyncEventsDropped", "FunctionName", 0),
     "dead-letter-errors": ("AWS/Lambda", "DeadLetterErrors", "FunctionName", 0),
+    "processor-failing": ("AWS/Lambda", "Errors", "FunctionName", 0),
+    "lag": ("Sluice", "LagOut", "StreamName", 30_000),
 }
 
 
@@ -369,6 +372,8 @@ def test_every_alarm_watches_the_right_metric_and_tells_the_operator(
         "events-old": pipeline.function_name,
         "events-dropped": pipeline.function_name,
         "dead-letter-errors": pipeline.function_name,
+        "processor-failing": pipeline.function_name,
+        "lag": pipeline.stream_name,
     }
     assert all(alarm["AlarmActions"] == [topic] for alarm in alarms.values())
     schedule = cfn_yaml.load(str(LOG_PROCESSING))["Resources"]["ReplayWakeUp"]["Properties"]
