@@ -186,8 +186,10 @@ def play(
             "ShardCountDefault": SHARDS,
             "ShardCountMax": SHARDS_MAX,
             "ProcessorFunctions": pipeline.function_name,
-            "DrainSeconds": round(300 * MINUTE_S / 60),
+            "DrainSeconds": round(600 * MINUTE_S / 60),
             "LookBackMinutes": LOOK_BACK_MINUTES,
+            # The template waits ten minutes longer for each call that is spent; nobody watches a demo for so long.
+            "CalmMinutesPerCall": 0,
         },
     )
     watch = Watch(engines, pipeline.function_name)
