@@ -9,8 +9,8 @@ pub enum Verdict {
     Keep,
     /// It is left out on purpose and counted as filtered.
     Drop,
-    /// It cannot be sent; it goes to the dead-letter queue with this reason, which must not quote
-    /// the message.
+    /// It cannot be sent; it goes to the quarantine with this reason, which must not quote the
+    /// message.
     Fail(String),
 }
 
