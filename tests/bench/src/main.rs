@@ -16,6 +16,8 @@ mod worker;
 
 use std::process::ExitCode;
 
+use clap::{Parser, value_parser};
+
 use crate::sink::Sink;
 use crate::worker::{Handler, Worker};
 
@@ -27,21 +29,25 @@ const PROMISE_PAYLOAD_BYTES: usize = 100_000;
 const PROMISE_RATIO_MAX: f64 = 0.45;
 
 const PAYLOAD_BYTES: [usize; 3] = [10_000, PROMISE_PAYLOAD_BYTES, 1_000_000];
-const ROUNDS_DEFAULT: usize = 15;
+const ROUNDS_DEFAULT: u64 = 15;
 /// Payload bytes a handler works through in one turn: short, so that all have the same noise.
 const TURN_BYTES: usize = 4_000_000;
 
-const USAGE: &str = "\
-usage: bench [--check] [--stages] [--rounds N] [--seed N]
-  --check    exit 1 when the promise is broken
-  --stages   also print where our handler's CPU goes
-  --rounds   turns of each handler (default 15)
-  --seed     of the generated log lines (default 1)";
-
+/// The CPU of our handler beside a plain one's, in the same run.
+#[derive(Parser)]
+#[command(name = "bench")]
 struct Options {
+    /// Exit 1 when the promise is broken.
+    #[arg(long)]
     check: bool,
+    /// Also print where our handler's CPU goes.
+    #[arg(long)]
     stages: bool,
-    rounds: usize,
+    /// Turns of each handler.
+    #[arg(long, value_name = "N", default_value_t = ROUNDS_DEFAULT, value_parser = value_parser!(u64).range(1..))]
+    rounds: u64,
+    /// Of the generated log lines.
+    #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
 }
 
@@ -51,10 +57,7 @@ fn main() -> Result<ExitCode, Error> {
         worker::serve(&arguments[1..])?;
         return Ok(ExitCode::SUCCESS);
     }
-    let Some(options) = parse_options(arguments.into_iter()) else {
-        eprintln!("{USAGE}");
-        return Ok(ExitCode::from(2));
-    };
+    let options = Options::parse();
     let sink = Sink::start()?;
     println!(
         "seed {}, {} rounds of {} MB a handler; CPU of the handler's own process, user + system",
@@ -77,20 +80,6 @@ fn main() -> Result<ExitCode, Error> {
         if kept { "kept" } else { "BROKEN" }
     );
     Ok(if options.check && !kept { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn parse_options(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
-    let mut options = Options { check: false, stages: false, rounds: ROUNDS_DEFAULT, seed: 1 };
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--check" => options.check = true,
-            "--stages" => options.stages = true,
-            "--rounds" => options.rounds = arguments.next()?.parse().ok().filter(|n| *n > 0)?,
-            "--seed" => options.seed = arguments.next()?.parse().ok()?,
-            _ => return None,
-        }
-    }
-    Some(options)
 }
 
 /// One row of the table.

@@ -9,58 +9,70 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use chaos::plan::Plan;
 use chaos::progress::{Begin, Progress, Run};
 use chaos::{Mutation, Options, Outcome, Table, Tally, run};
+use clap::{Parser, ValueEnum, value_parser};
 
-const HELP: &str = "\
-Carries events through the real processor and the real replayer in a simulated AWS that breaks by
-seed, and looks for every one of them: in the stream, in quarantine, or filtered; nowhere else, and
-never nowhere.
-
-  cargo run -p chaos -- --seeds 1000
-  cargo run -p chaos -- --seed 17 --seeds 1
-
-  --seeds COUNT     so many seeds, from --seed on (1000)
-  --seed N          the first seed (0); it decides everything
-  --events COUNT    log events of each seed (10000)
-  --resume          fail unless the same run was broken off; without it, it is resumed if it was
-  --fresh           start over, whatever was broken off
-  --state FILE      what a broken-off run leaves behind (target/chaos/state.jsonl)
-  --mutation NAME   break the functions, to see it noticed: refused-pass-for-accepted,
-                    failed-calls-pass-for-accepted, no-hand-over or deletes-first
-  --quiet           progress and the table only
-
+/// Carries events through the real processor and the real replayer in a simulated AWS that breaks by
+/// seed, and looks for every one of them: in the stream, in quarantine, or filtered; nowhere else,
+/// and never nowhere.
+#[derive(Parser)]
+#[command(
+    name = "chaos",
+    after_help = "\
 The same seed gives the same bytes. The exit status is 1 when an event is lost, when anything is
 where it must not be, or when more than 1 event in 10,000 is doubled without a cause that was
 injected.
-";
+
+Examples:
+  cargo run -p chaos -- --seeds 1000
+  cargo run -p chaos -- --seed 17 --seeds 1"
+)]
+struct Arguments {
+    /// So many seeds, from --seed on.
+    #[arg(long, value_name = "COUNT", default_value = "1000", value_parser = value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// The first seed; it decides everything.
+    #[arg(long = "seed", value_name = "N", default_value = "0")]
+    first: u64,
+    /// Log events of each seed.
+    #[arg(long, value_name = "COUNT", default_value = "10000", value_parser = value_parser!(u32).range(1..))]
+    events: u32,
+    /// Fail unless the same run was broken off; without it, it is resumed if it was.
+    #[arg(long)]
+    resume: bool,
+    /// Start over, whatever was broken off.
+    #[arg(long, conflicts_with = "resume")]
+    fresh: bool,
+    /// What a broken-off run leaves behind.
+    #[arg(long, value_name = "FILE", default_value = "target/chaos/state.jsonl")]
+    state: PathBuf,
+    /// Break the functions, to see it noticed.
+    #[arg(long, value_name = "NAME", value_enum)]
+    mutation: Option<Mutation>,
+    /// Progress and the table only.
+    #[arg(long)]
+    quiet: bool,
+}
 
 /// A line of progress this often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
-struct Arguments {
-    first: u64,
-    seeds: u64,
-    events: usize,
-    begin: Begin,
-    state: PathBuf,
-    mutation: Mutation,
-    quiet: bool,
-}
-
 fn main() -> anyhow::Result<ExitCode> {
     let mut out = stdout().lock();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.iter().any(|argument| argument == "--help") {
-        write!(out, "{HELP}")?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let arguments = parse(&arguments)?;
-    let Arguments { first, seeds, events, mutation, quiet, .. } = arguments;
+    let arguments = Arguments::parse();
+    let Arguments { first, seeds, quiet, .. } = arguments;
+    let events = arguments.events as usize;
+    let mutation = arguments.mutation.unwrap_or_default();
+    let begin = match arguments {
+        Arguments { resume: true, .. } => Begin::Resume,
+        Arguments { fresh: true, .. } => Begin::Anew,
+        _ => Begin::WhereItBrokeOff,
+    };
     let run = Run { first, seeds, events, program: program(mutation)? };
-    let mut progress = Progress::open(&arguments.state, &run, arguments.begin)?;
+    let mut progress = Progress::open(&arguments.state, &run, begin)?;
     let mut table = Table::default();
     for (&seed, tally) in progress.done() {
         table.add(Plan::draw(seed, events).family, tally);
@@ -180,11 +192,16 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
 
 /// The command that repeats a seed.
 fn command(seed: u64, events: usize, mutation: Mutation) -> String {
-    let mutation = mutation.name().map(|name| format!(" --mutation {name}")).unwrap_or_default();
+    let mutation = name(mutation).map(|name| format!(" --mutation {name}")).unwrap_or_default();
     format!(
         "cargo run -p chaos -- --seed {seed} --seeds 1 --events {events} \
          --state target/chaos/seed-{seed}.jsonl{mutation}"
     )
+}
+
+/// Its name on the command line; none for [`Mutation::None`].
+fn name(mutation: Mutation) -> Option<String> {
+    mutation.to_possible_value().map(|value| value.get_name().to_owned())
 }
 
 /// Tells this build from another.
@@ -192,7 +209,7 @@ fn program(mutation: Mutation) -> anyhow::Result<String> {
     let path = std::env::current_exe()?;
     let metadata = path.metadata().with_context(|| path.display().to_string())?;
     let modified = metadata.modified()?.duration_since(std::time::UNIX_EPOCH)?;
-    let mutation = mutation.name().unwrap_or_default();
+    let mutation = name(mutation).unwrap_or_default();
     Ok(format!("{}-{} {mutation}", modified.as_millis(), metadata.len()))
 }
 
@@ -210,35 +227,4 @@ fn resident_megabytes() -> u64 {
 
 fn peak_megabytes() -> u64 {
     status_megabytes("VmHWM")
-}
-
-fn parse(arguments: &[String]) -> anyhow::Result<Arguments> {
-    let mut parsed = Arguments {
-        first: 0,
-        seeds: 1_000,
-        events: 10_000,
-        begin: Begin::WhereItBrokeOff,
-        state: PathBuf::from("target/chaos/state.jsonl"),
-        mutation: Mutation::None,
-        quiet: false,
-    };
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().with_context(|| format!("{argument} needs a value"));
-        match argument.as_str() {
-            "--seeds" => parsed.seeds = value()?.parse().context("--seeds is a number")?,
-            "--seed" => parsed.first = value()?.parse().context("--seed is a number")?,
-            "--events" => parsed.events = value()?.parse().context("--events is a number")?,
-            "--resume" => parsed.begin = Begin::Resume,
-            "--fresh" => parsed.begin = Begin::Anew,
-            "--state" => parsed.state = value()?.into(),
-            "--mutation" => parsed.mutation = value()?.parse().context("--mutation")?,
-            "--quiet" => parsed.quiet = true,
-            other => bail!("unknown argument {other}; --help lists them"),
-        }
-    }
-    if parsed.seeds == 0 || parsed.events == 0 {
-        bail!("--seeds and --events are 1 or more");
-    }
-    Ok(parsed)
 }

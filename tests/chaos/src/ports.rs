@@ -3,9 +3,9 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::str::FromStr;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use sluice::delivery::DeadLetter;
 use sluice::ports::{
     ChangeVisibility, CountMessages, DeleteMessage, Message, PutError, PutRecords, QueueCounts,
@@ -45,10 +45,11 @@ async fn adapted<T, F: Future<Output = Result<T, QueueError>>>(
 }
 
 /// What is removed from the functions, seen from outside.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Mutation {
     /// Nothing.
     #[default]
+    #[value(skip)]
     None,
     /// Partial failures are not handled: entries that were refused pass for accepted.
     RefusedPassForAccepted,
@@ -58,37 +59,6 @@ pub enum Mutation {
     NoHandOver,
     /// Deletion comes before success: who receives a message deletes it.
     DeletesFirst,
-}
-
-impl Mutation {
-    const ALL: [(&str, Self); 4] = [
-        ("refused-pass-for-accepted", Self::RefusedPassForAccepted),
-        ("failed-calls-pass-for-accepted", Self::FailedCallsPassForAccepted),
-        ("no-hand-over", Self::NoHandOver),
-        ("deletes-first", Self::DeletesFirst),
-    ];
-
-    /// Its name on the command line.
-    #[must_use]
-    pub fn name(self) -> Option<&'static str> {
-        Self::ALL.into_iter().find(|(_, mutation)| *mutation == self).map(|(name, _)| name)
-    }
-}
-
-/// No such name.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "one of refused-pass-for-accepted, failed-calls-pass-for-accepted, no-hand-over, deletes-first"
-)]
-pub struct UnknownMutation;
-
-impl FromStr for Mutation {
-    type Err = UnknownMutation;
-
-    fn from_str(text: &str) -> Result<Self, UnknownMutation> {
-        let found = Self::ALL.into_iter().find(|(name, _)| *name == text);
-        found.map(|(_, mutation)| mutation).ok_or(UnknownMutation)
-    }
 }
 
 /// The stream of the processor.

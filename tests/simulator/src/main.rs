@@ -4,51 +4,69 @@ use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use clap::{Parser, ValueEnum, value_parser};
 use simulator::run::command;
 use simulator::scenario::{load, names};
 use simulator::{Kill, Options, Outcome, run};
 
-const HELP: &str = "\
-Runs the scaling functions against the simulated AWS, in virtual time.
-
-  cargo run -p simulator -- --list
-  cargo run -p simulator -- --scenario NAME [--seed N] [--quiet]
-  cargo run -p simulator -- --scenario all
-  cargo run -p simulator -- --scenario NAME --kill-at CALL --kill before|after
-  cargo run -p simulator -- --scenario mixed-faults --seeds 1000 --quiet
-
-  --scenario NAME   a file of tests/simulator/scenarios, or all
-  --seed N          everything that chance decides (1)
-  --seeds COUNT     so many seeds, from --seed on
-  --kill-at CALL    kill the function that makes this call of the control plane, counted from 0
-  --kill WHEN       before or after the call takes effect (before)
-  --quiet           no decisions, the outcome only
-  --list            the scenarios and why they exist
-
+/// Runs the scaling functions against the simulated AWS, in virtual time.
+#[derive(Parser)]
+#[command(
+    name = "simulator",
+    arg_required_else_help = true,
+    after_help = "\
 The same seed gives the same bytes. The exit status is 1 when a scenario does not pass.
-";
 
+Examples:
+  cargo run -p simulator -- --scenario disneys-day
+  cargo run -p simulator -- --scenario all --quiet
+  cargo run -p simulator -- --scenario disneys-day --kill-at 7 --kill after
+  cargo run -p simulator -- --scenario mixed-faults --seeds 1000 --quiet"
+)]
 struct Arguments {
-    scenario: String,
-    options: Options,
+    /// A file of tests/simulator/scenarios, or all.
+    #[arg(long, value_name = "NAME", required_unless_present = "list")]
+    scenario: Option<String>,
+    /// Everything that chance decides.
+    #[arg(long, value_name = "N", default_value = "1")]
+    seed: u64,
+    /// So many seeds, from --seed on.
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = value_parser!(u64).range(1..))]
     seeds: u64,
+    /// Kill the function that makes this call of the control plane, counted from 0.
+    #[arg(long, value_name = "CALL")]
+    kill_at: Option<u64>,
+    /// Before or after the call takes effect.
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "before", requires = "kill_at")]
+    kill: When,
+    /// No decisions, the outcome only.
+    #[arg(long)]
     quiet: bool,
+    /// The scenarios and why they exist.
+    #[arg(long)]
+    list: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum When {
+    Before,
+    After,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let mut out = stdout().lock();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.is_empty() || arguments.iter().any(|argument| argument == "--help") {
-        write!(out, "{HELP}")?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if arguments.iter().any(|argument| argument == "--list") {
+    let arguments = Arguments::parse();
+    if arguments.list {
         for name in names()? {
             writeln!(out, "{name}\n    {}", load(&name)?.why.trim())?;
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let Arguments { scenario, options, seeds, quiet } = parse(&arguments)?;
+    let Arguments { seed, seeds, quiet, .. } = arguments;
+    let after = arguments.kill == When::After;
+    let kill = arguments.kill_at.map(|call| Kill { call, after });
+    let options = Options { seed, kill, ..Options::default() };
+    let scenario = arguments.scenario.context("--scenario is missing")?;
     let scenarios = if scenario == "all" { names()? } else { vec![scenario] };
     let mut failed = Vec::new();
     for name in scenarios {
@@ -86,37 +104,6 @@ fn main() -> anyhow::Result<ExitCode> {
         writeln!(out, "failed; to repeat: {repeat}")?;
     }
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn parse(arguments: &[String]) -> anyhow::Result<Arguments> {
-    let (mut scenario, mut seed, mut seeds, mut quiet) = (None, 1, 1, false);
-    let (mut kill_at, mut after) = (None, false);
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().with_context(|| format!("{argument} needs a value"));
-        match argument.as_str() {
-            "--scenario" => scenario = Some(value()?.clone()),
-            "--seed" => seed = value()?.parse().context("--seed is a number")?,
-            "--seeds" => seeds = value()?.parse().context("--seeds is a number")?,
-            "--kill-at" => kill_at = Some(value()?.parse().context("--kill-at is a number")?),
-            "--kill" => {
-                after = match value()?.as_str() {
-                    "before" => false,
-                    "after" => true,
-                    other => bail!("--kill is before or after, not {other}"),
-                }
-            }
-            "--quiet" => quiet = true,
-            other => bail!("unknown argument {other}; --help lists them"),
-        }
-    }
-    let kill = kill_at.map(|call| Kill { call, after });
-    Ok(Arguments {
-        scenario: scenario.context("--scenario is missing; --help lists the arguments")?,
-        options: Options { seed, kill, ..Options::default() },
-        seeds,
-        quiet,
-    })
 }
 
 fn summary(outcome: &Outcome) -> String {
