@@ -1,62 +1,119 @@
 //! The command line.
 
-use anyhow::{Context, bail};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{ArgGroup, Parser};
 
 use crate::generate::Shape;
+use crate::policies::sluice::Parameters;
+use crate::run::POLICIES;
 
-/// What `--help` prints.
-pub const HELP: &str = "\
-What Sluice would cost and how late it would be on your traffic, beside the alternatives.
-
-  what-if TRACE.csv [--peak-mbps 64]
-  what-if --generate live-event --days 7
-  what-if --from-cloudwatch STREAM --days 14
-
-Traffic, one of
-  TRACE.csv                 rows of seconds,value; # begins a comment; even steps of 1 s to 1 h;
-                            `# start: 2026-11-21T00:00:00Z` says when it begins (UTC)
-  --generate SHAPE          made up: diurnal, flash-crowd, live-event, step, noise
-  --from-cloudwatch STREAM  IncomingBytes, IncomingRecords and throttles of a stream of yours, read
-                            with GetMetricData; wants AWS_REGION and credentials in the environment
-
-How it is read
-  --peak-mbps N             scale the highest step to N MB/s (10^6 bytes); without it, values of a
-                            file are bytes a second (64 for made-up traffic)
-  --days N                  the first N days of a file; days to generate or to read (7; 14)
-  --seed N                  everything that chance decides (1); the same seed gives the same bytes
-  --event-bytes N           bytes of one log event (300)
-  --payload-bytes N         bytes that CloudWatch Logs sends at once, uncompressed (100000)
-  --readers N               consumers that on-demand bills for reading (1)
-
-What is played
-  --policies A,B            only these; all are: sluice, sluice-queue, sluice-off-peak, plain-2019,
-                            kinesis-auto-scaling, scaling-utils, application-auto-scaling,
-                            substation, fixed-at-peak, on-demand, on-demand-advantage, optimum
-  --set NAME=VALUE          a parameter of Sluice, as in --set look-back-minutes=30; repeatable
-  --sweep NAME=FROM..UNTIL  Sluice with nine values of a parameter in place of the policies; the
-                            frontier of cost and lag is marked
-
-What comes out
-  --json                    JSON instead of the table
-  --html FILE               a report with plots, in one file
-  --decisions POLICY        every reshard of one policy, with its reason
-  --quiet                   no progress on standard error
-
-Examples
+const EXAMPLES: &str = "\
+Examples:
   what-if traffic.csv --peak-mbps 64 --html report.html
   what-if --generate flash-crowd --days 3 --sweep target-utilization=0.5..0.9
   what-if traffic.csv --policies sluice,on-demand --decisions sluice
-";
+  what-if --from-cloudwatch my-stream --days 14";
 
-/// Where the traffic comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// A CSV file.
-    File(String),
-    /// Made up.
-    Generate(Shape),
-    /// A stream's metrics.
-    CloudWatch(String),
+const TRAFFIC: &str = "Traffic, one of";
+const READING: &str = "How it is read";
+const POLICY: &str = "What is played";
+const OUTPUT: &str = "What comes out";
+
+/// What Sluice would cost and how late it would be on your traffic, beside the alternatives.
+#[derive(Debug, Clone, PartialEq, Parser)]
+#[command(
+    name = "what-if",
+    arg_required_else_help = true,
+    after_help = EXAMPLES,
+    group = ArgGroup::new("traffic").required(true),
+)]
+pub struct Arguments {
+    /// Rows of seconds,value; # begins a comment; even steps of 1 s to 1 h; `# start:
+    /// 2026-11-21T00:00:00Z` says when it begins (UTC).
+    #[arg(value_name = "TRACE.csv", group = "traffic", help_heading = TRAFFIC)]
+    pub trace: Option<PathBuf>,
+    /// Traffic that is made up.
+    #[arg(long, value_name = "SHAPE", value_enum, group = "traffic", help_heading = TRAFFIC)]
+    pub generate: Option<Shape>,
+    /// IncomingBytes, IncomingRecords and throttles of a stream of yours, read with GetMetricData;
+    /// wants AWS_REGION and credentials in the environment.
+    #[arg(long, value_name = "STREAM", group = "traffic", help_heading = TRAFFIC)]
+    pub from_cloudwatch: Option<String>,
+
+    /// Scale the highest step to N MB/s (10^6 bytes). Without it, values of a file are bytes a
+    /// second; made-up traffic has 64.
+    #[arg(long, value_name = "N", value_parser = number(1e-6..=1e4), help_heading = READING)]
+    pub peak_mbps: Option<f64>,
+    /// The first N days of a file; days to generate (7) or to read (14).
+    #[arg(long, value_name = "N", value_parser = number(1e-3..=400.0), help_heading = READING)]
+    pub days: Option<f64>,
+    /// Everything that chance decides; the same seed gives the same bytes.
+    #[arg(long, value_name = "N", default_value = "1", help_heading = READING)]
+    pub seed: u64,
+    /// Bytes of one log event.
+    #[arg(long, value_name = "N", default_value = "300", value_parser = number(1.0..=1e6), help_heading = READING)]
+    pub event_bytes: f64,
+    /// Bytes that CloudWatch Logs sends at once, uncompressed.
+    #[arg(long, value_name = "N", default_value = "100000", value_parser = number(1e2..=1e7), help_heading = READING)]
+    pub payload_bytes: f64,
+    /// Consumers that on-demand bills for reading.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = number(0.0..=100.0), help_heading = READING)]
+    pub readers: f64,
+
+    /// Only these policies.
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = POLICIES, help_heading = POLICY)]
+    pub policies: Vec<String>,
+    /// A parameter of Sluice, as in --set look-back-minutes=30; repeatable.
+    #[arg(long, value_name = "NAME=VALUE", help_heading = POLICY)]
+    pub set: Vec<Setting>,
+    /// Sluice with nine values of a parameter in place of the policies; the frontier of cost and
+    /// lag is marked.
+    #[arg(long, value_name = "NAME=FROM..UNTIL", conflicts_with = "policies", help_heading = POLICY)]
+    pub sweep: Option<Sweep>,
+
+    /// JSON instead of the table.
+    #[arg(long, help_heading = OUTPUT)]
+    pub json: bool,
+    /// A report with plots, in one file.
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
+    pub html: Option<PathBuf>,
+    /// Every reshard of one policy, with its reason.
+    #[arg(long, value_name = "POLICY", help_heading = OUTPUT)]
+    pub decisions: Option<String>,
+    /// No progress on standard error.
+    #[arg(long, help_heading = OUTPUT)]
+    pub quiet: bool,
+}
+
+/// A number within `range`.
+fn number(
+    range: RangeInclusive<f64>,
+) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let parsed = text.parse::<f64>().ok().filter(|number| range.contains(number));
+        parsed.ok_or_else(|| format!("no number from {} to {}", range.start(), range.end()))
+    }
+}
+
+/// A parameter's value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting {
+    /// The parameter.
+    pub name: String,
+    /// Its value.
+    pub value: f64,
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once('=').ok_or("NAME=VALUE is wanted")?;
+        Ok(Self { name: parameter(name)?, value: finite(value)? })
+    }
 }
 
 /// Values of one parameter.
@@ -70,191 +127,102 @@ pub struct Sweep {
     pub until: f64,
 }
 
+impl FromStr for Sweep {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, range) = text.split_once('=').ok_or("NAME=FROM..UNTIL is wanted")?;
+        let (from, until) = range.split_once("..").ok_or("NAME=FROM..UNTIL is wanted")?;
+        let (from, until) = (finite(from)?, finite(until)?);
+        if from >= until {
+            return Err("a range that rises is wanted".to_owned());
+        }
+        Ok(Self { name: parameter(name)?, from, until })
+    }
+}
+
+fn parameter(name: &str) -> Result<String, String> {
+    Parameters::known_name(name).map(str::to_owned).map_err(|unknown| unknown.to_string())
+}
+
+fn finite(text: &str) -> Result<f64, String> {
+    let parsed = text.parse().ok().filter(|number: &f64| number.is_finite());
+    parsed.ok_or_else(|| format!("{text:?} is no number"))
+}
+
 impl Sweep {
     /// Values of a sweep.
     const STEPS: u32 = 9;
 
-    /// The values.
+    /// The values: whole ones between whole ends, each once.
     #[must_use]
     pub fn values(&self) -> Vec<f64> {
         let step = (self.until - self.from) / f64::from(Self::STEPS - 1);
+        let is_whole = self.from.fract() == 0.0 && self.until.fract() == 0.0;
         // Without the dust of binary fractions.
-        let value = |place: u32| ((self.from + step * f64::from(place)) * 1e6).round() / 1e6;
-        (0..Self::STEPS).map(value).collect()
+        let parts = if is_whole { 1.0 } else { 1e6 };
+        let value = |place: u32| ((self.from + step * f64::from(place)) * parts).round() / parts;
+        let mut values: Vec<f64> = (0..Self::STEPS).map(value).collect();
+        values.dedup();
+        values
     }
-}
-
-/// What a run is told.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Arguments {
-    /// Where the traffic comes from.
-    pub source: Source,
-    /// MB/s of the highest step.
-    pub peak_mbps: Option<f64>,
-    /// Days.
-    pub days: Option<f64>,
-    /// Everything that chance decides.
-    pub seed: u64,
-    /// Bytes of one log event.
-    pub event_bytes: f64,
-    /// Bytes of one payload.
-    pub payload_bytes: f64,
-    /// Consumers.
-    pub readers: f64,
-    /// Which policies; empty for all.
-    pub policies: Vec<String>,
-    /// Sluice's parameters.
-    pub set: Vec<(String, f64)>,
-    /// A sweep in place of the policies.
-    pub sweep: Option<Sweep>,
-    /// JSON instead of the table.
-    pub json: bool,
-    /// Where the report goes.
-    pub html: Option<String>,
-    /// Whose reshards are listed.
-    pub decisions: Option<String>,
-    /// No progress.
-    pub quiet: bool,
-}
-
-/// What is asked for.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
-    /// The help text.
-    Help,
-    /// A run.
-    Run(Box<Arguments>),
-}
-
-impl Arguments {
-    /// Reads the words after the program's name.
-    pub fn parse(words: &[String]) -> anyhow::Result<Command> {
-        if words.is_empty() || words.iter().any(|word| word == "--help" || word == "-h") {
-            return Ok(Command::Help);
-        }
-        let mut sources = Vec::new();
-        let mut arguments = Self {
-            source: Source::File(String::new()),
-            peak_mbps: None,
-            days: None,
-            seed: 1,
-            event_bytes: 300.0,
-            payload_bytes: 100_000.0,
-            readers: 1.0,
-            policies: Vec::new(),
-            set: Vec::new(),
-            sweep: None,
-            json: false,
-            html: None,
-            decisions: None,
-            quiet: false,
-        };
-        let mut rest = words.iter();
-        while let Some(word) = rest.next() {
-            let mut value = || rest.next().with_context(|| format!("{word} wants a value"));
-            match word.as_str() {
-                "--generate" => {
-                    let name = value()?;
-                    let known = Shape::ALL.map(|(known, _)| known).join(", ");
-                    let shape = Shape::named(name);
-                    let unknown = || format!("there is no traffic {name}; there are {known}");
-                    sources.push(Source::Generate(shape.with_context(unknown)?));
-                }
-                "--from-cloudwatch" => sources.push(Source::CloudWatch(value()?.clone())),
-                "--peak-mbps" => arguments.peak_mbps = Some(number(word, value()?, 1e-6..=1e4)?),
-                "--days" => arguments.days = Some(number(word, value()?, 1e-3..=400.0)?),
-                "--seed" => arguments.seed = value()?.parse().context("--seed wants a number")?,
-                "--event-bytes" => arguments.event_bytes = number(word, value()?, 1.0..=1e6)?,
-                "--payload-bytes" => arguments.payload_bytes = number(word, value()?, 1e2..=1e7)?,
-                "--readers" => arguments.readers = number(word, value()?, 0.0..=100.0)?,
-                "--policies" => {
-                    arguments.policies =
-                        value()?.split(',').map(|name| name.trim().to_owned()).collect();
-                }
-                "--set" => {
-                    let text = value()?;
-                    let (name, set) = text.split_once('=').context("--set wants NAME=VALUE")?;
-                    arguments.set.push((name.to_owned(), number(name, set, f64::MIN..=f64::MAX)?));
-                }
-                "--sweep" => arguments.sweep = Some(parse_sweep(value()?)?),
-                "--json" => arguments.json = true,
-                "--html" => arguments.html = Some(value()?.clone()),
-                "--decisions" => arguments.decisions = Some(value()?.clone()),
-                "--quiet" => arguments.quiet = true,
-                option if option.starts_with('-') => bail!("there is no {option}; see --help"),
-                path => sources.push(Source::File(path.to_owned())),
-            }
-        }
-        match <[Source; 1]>::try_from(sources) {
-            Ok([source]) => arguments.source = source,
-            Err(sources) => bail!(
-                "{} traffics given, one is wanted: a file, --generate or --from-cloudwatch",
-                sources.len()
-            ),
-        }
-        Ok(Command::Run(Box::new(arguments)))
-    }
-}
-
-fn number(name: &str, text: &str, range: std::ops::RangeInclusive<f64>) -> anyhow::Result<f64> {
-    let parsed = text.parse::<f64>().ok().filter(|number| range.contains(number));
-    parsed.with_context(|| {
-        format!("{name} is {text:?}, no number from {} to {}", range.start(), range.end())
-    })
-}
-
-fn parse_sweep(text: &str) -> anyhow::Result<Sweep> {
-    let parts =
-        text.split_once('=').and_then(|(name, range)| Some((name, range.split_once("..")?)));
-    let (name, (from, until)) =
-        parts.with_context(|| format!("--sweep wants NAME=FROM..UNTIL, not {text:?}"))?;
-    let bound = |text| number(name, text, f64::MIN..=f64::MAX);
-    let (from, until) = (bound(from)?, bound(until)?);
-    if from >= until {
-        bail!("--sweep wants a range that rises, not {text:?}");
-    }
-    Ok(Sweep { name: name.to_owned(), from, until })
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
-    fn parse(line: &str) -> anyhow::Result<Command> {
-        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        Arguments::parse(&words)
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split_whitespace())
     }
 
     #[test]
-    fn the_examples_in_the_help_are_understood() {
-        let examples = HELP.lines().filter_map(|line| line.strip_prefix("  what-if "));
-        assert!(examples.clone().count() >= 6);
+    fn the_command_line_is_sound_and_its_examples_are_understood() {
+        Arguments::command().debug_assert();
+        let examples: Vec<&str> = EXAMPLES.lines().skip(1).collect();
+        assert_eq!(examples.len(), 4);
         for example in examples {
-            let example = example.replace(['[', ']'], "");
-            assert!(matches!(parse(&example), Ok(Command::Run(_))), "{example}");
+            assert!(parse(example).is_ok(), "{example}: {:?}", parse(example));
         }
-        assert_eq!(parse("").ok(), Some(Command::Help));
-        assert_eq!(parse("x.csv --help").ok(), Some(Command::Help));
     }
 
     #[test]
     fn what_is_not_understood_is_named() {
         for (line, says) in [
-            ("--peak-mbps 64", "0 traffics given"),
-            ("a.csv b.csv", "2 traffics given"),
-            ("a.csv --generate step", "2 traffics given"),
-            ("--generate storm", "there is no traffic storm; there are diurnal"),
-            ("a.csv --peak-mbps many", "--peak-mbps is \"many\", no number"),
-            ("a.csv --peak-mbps NaN", "--peak-mbps is \"NaN\", no number"),
-            ("a.csv --peak-mbps -1", "--peak-mbps is \"-1\", no number"),
-            ("a.csv --peak-mbps", "--peak-mbps wants a value"),
-            ("a.csv --days 0", "--days is \"0\", no number from 0.001 to 400"),
-            ("a.csv --wat", "there is no --wat"),
-            ("a.csv --sweep x=0.9..0.5", "--sweep wants a range that rises"),
-            ("a.csv --sweep x", "--sweep wants NAME=FROM..UNTIL"),
+            ("what-if --peak-mbps 64", "the following required arguments were not provided"),
+            ("what-if a.csv b.csv", "unexpected argument 'b.csv'"),
+            ("what-if a.csv --generate step", "cannot be used with"),
+            (
+                "what-if --generate storm",
+                "[possible values: diurnal, flash-crowd, live-event, step, noise]",
+            ),
+            (
+                "what-if a.csv --peak-mbps many",
+                "invalid value 'many' for '--peak-mbps <N>': no number from",
+            ),
+            ("what-if a.csv --peak-mbps NaN", "invalid value 'NaN'"),
+            ("what-if a.csv --peak-mbps=-1", "invalid value '-1'"),
+            ("what-if a.csv --peak-mbps", "a value is required for '--peak-mbps <N>'"),
+            (
+                "what-if a.csv --days 0",
+                "invalid value '0' for '--days <N>': no number from 0.001 to 400",
+            ),
+            ("what-if a.csv --wat", "unexpected argument '--wat'"),
+            ("what-if a.csv --policies sluice,slice", "invalid value 'slice'"),
+            (
+                "what-if a.csv --set foo=1",
+                "there is no parameter foo; there are target-utilization",
+            ),
+            ("what-if a.csv --set drain-seconds", "NAME=VALUE is wanted"),
+            ("what-if a.csv --set drain-seconds=inf", "\"inf\" is no number"),
+            ("what-if a.csv --sweep target-utilization=0.9..0.5", "a range that rises is wanted"),
+            ("what-if a.csv --sweep foo=1..2", "there is no parameter foo"),
+            ("what-if a.csv --sweep x", "NAME=FROM..UNTIL is wanted"),
         ] {
             let error = parse(line).expect_err(line).to_string();
-            assert!(error.starts_with(says), "{line}: {error}");
+            assert!(error.contains(says), "{line}: {error}");
         }
     }
 
@@ -262,5 +230,7 @@ mod tests {
     fn a_sweep_has_both_of_its_ends() {
         let sweep = Sweep { name: String::new(), from: 0.5, until: 0.9 };
         assert_eq!(sweep.values(), [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9]);
+        let sweep = Sweep { name: String::new(), from: 1.0, until: 4.0 };
+        assert_eq!(sweep.values(), [1.0, 2.0, 3.0, 4.0]);
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use sluice::limits::{SHARD_BYTES_PER_SECOND, SHARDS_MAX};
 use sluice_cloud::StreamLimits;
 
-use crate::arguments::{Arguments, Source, Sweep};
+use crate::arguments::{Arguments, Setting, Sweep};
 use crate::cloudwatch;
 use crate::generate::generate;
 use crate::html;
@@ -33,7 +33,7 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
     trace.check_length()?;
     let settings = settings(arguments, &trace);
     let mut parameters = Parameters::of_template(&Template::default(), settings.shards_max);
-    for (name, value) in &arguments.set {
+    for Setting { name, value } in &arguments.set {
         parameters.set(name, *value)?;
     }
     parameters.check()?;
@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
     };
     if let Some(path) = &arguments.html {
         std::fs::write(path, html::report(&trace, &settings, &outcomes))
-            .with_context(|| format!("{path} cannot be written"))?;
+            .with_context(|| format!("{} cannot be written", path.display()))?;
     }
     if arguments.json {
         serde_json::to_writer_pretty(&mut *out, &result::report(&trace, &settings, &outcomes))?;
@@ -54,6 +54,9 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
         write!(out, "{}", result::advice(&trace, &settings, &outcomes))?;
         if arguments.sweep.is_some() {
             write!(out, "{}", result::frontier_text(&outcomes))?;
+            if follows_target(arguments) {
+                writeln!(out, "utilization-down-max follows, in proportion; --set it to hold it")?;
+            }
         }
     }
     if let Some(name) = &arguments.decisions {
@@ -83,29 +86,27 @@ fn read_trace(arguments: &Arguments) -> anyhow::Result<Trace> {
         Some(peak) => trace.scaled_to_peak(peak * 1e6),
         None => Ok(trace),
     };
-    match &arguments.source {
-        Source::File(path) => {
-            let file = File::open(path).with_context(|| format!("{path} cannot be opened"))?;
-            let trace = parse_trace(path, BufReader::new(file)).with_context(|| path.clone())?;
-            let trace = match arguments.days {
-                Some(days) => trace.first_days(days),
-                None => trace,
-            };
-            Ok(scaled(trace)?)
-        }
-        Source::Generate(shape) => {
-            let days = arguments.days.unwrap_or(GENERATED_DAYS);
-            if days.fract() != 0.0 {
-                bail!("--days is {days}; made-up traffic has whole days");
-            }
-            let peak = arguments.peak_mbps.unwrap_or(GENERATED_PEAK_MBPS);
-            Ok(generate(*shape, days as u64, peak * 1e6, arguments.seed))
-        }
-        Source::CloudWatch(stream) => {
-            let days = arguments.days.unwrap_or(CLOUDWATCH_DAYS);
-            Ok(scaled(cloudwatch::read_from_environment(stream, days)?)?)
-        }
+    if let Some(path) = &arguments.trace {
+        let name = path.display().to_string();
+        let file = File::open(path).with_context(|| format!("{name} cannot be opened"))?;
+        let trace = parse_trace(&name, BufReader::new(file)).with_context(|| name.clone())?;
+        let trace = match arguments.days {
+            Some(days) => trace.first_days(days),
+            None => trace,
+        };
+        return Ok(scaled(trace)?);
     }
+    if let Some(shape) = arguments.generate {
+        let days = arguments.days.unwrap_or(GENERATED_DAYS);
+        if days.fract() != 0.0 {
+            bail!("--days is {days}; made-up traffic has whole days");
+        }
+        let peak = arguments.peak_mbps.unwrap_or(GENERATED_PEAK_MBPS);
+        return Ok(generate(shape, days as u64, peak * 1e6, arguments.seed));
+    }
+    let stream = arguments.from_cloudwatch.as_deref().context("no traffic is given")?;
+    let days = arguments.days.unwrap_or(CLOUDWATCH_DAYS);
+    Ok(scaled(cloudwatch::read_from_environment(stream, days)?)?)
 }
 
 fn play(
@@ -121,6 +122,14 @@ fn play(
     Ok(outcomes)
 }
 
+/// Whether utilization-down-max moves with a swept target: held where it is, it would lie above
+/// the lower ones, which no function starts with.
+fn follows_target(arguments: &Arguments) -> bool {
+    let is_swept = |sweep: &Sweep| sweep.name == "target-utilization";
+    arguments.sweep.as_ref().is_some_and(is_swept)
+        && !arguments.set.iter().any(|setting| setting.name == "utilization-down-max")
+}
+
 fn play_sweep(
     arguments: &Arguments,
     sweep: &Sweep,
@@ -131,7 +140,12 @@ fn play_sweep(
     let mut variants = Vec::new();
     for value in sweep.values() {
         let mut parameters = parameters.clone();
+        let policy = &parameters.policy;
+        let share = policy.utilization_down_max / policy.target_utilization;
         parameters.set(&sweep.name, value)?;
+        if follows_target(arguments) {
+            parameters.set("utilization-down-max", share * value)?;
+        }
         let name = format!("{}={value}", sweep.name);
         parameters.check().with_context(|| name.clone())?;
         variants.push((name, parameters));

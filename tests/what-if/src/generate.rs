@@ -2,6 +2,7 @@
 
 use std::f64::consts::TAU;
 
+use clap::ValueEnum;
 use fastrand::Rng;
 
 use crate::clock::SECONDS_PER_DAY;
@@ -11,7 +12,7 @@ use crate::trace::Trace;
 const STEP_SECONDS: u64 = 60;
 
 /// A kind of traffic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Shape {
     /// Quiet nights, busy evenings, calmer weekends.
     Diurnal,
@@ -25,33 +26,13 @@ pub enum Shape {
     Noise,
 }
 
-impl Shape {
-    /// Every kind, with its name on the command line.
-    pub const ALL: [(&'static str, Self); 5] = [
-        ("diurnal", Self::Diurnal),
-        ("flash-crowd", Self::FlashCrowd),
-        ("live-event", Self::LiveEvent),
-        ("step", Self::Step),
-        ("noise", Self::Noise),
-    ];
-
-    /// The kind called `name`.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|&(known, _)| known == name).map(|(_, shape)| shape)
-    }
-
-    fn name(self) -> &'static str {
-        Self::ALL.into_iter().find(|&(_, shape)| shape == self).map_or("", |(name, _)| name)
-    }
-}
-
 /// Traffic of this kind with its highest step at `peak` bytes a second. The same seed gives the
 /// same traffic.
 #[must_use]
 pub fn generate(shape: Shape, days: u64, peak: f64, seed: u64) -> Trace {
     let mut rng = Rng::with_seed(seed);
     let minutes = (days * SECONDS_PER_DAY / STEP_SECONDS).max(2) as usize;
+    let value = shape.to_possible_value().expect("no kind is hidden");
     let mut values = match shape {
         Shape::Diurnal => diurnal(minutes, &mut rng),
         Shape::FlashCrowd => flash_crowd(minutes, &mut rng),
@@ -62,7 +43,7 @@ pub fn generate(shape: Shape, days: u64, peak: f64, seed: u64) -> Trace {
     let highest = values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
     values.iter_mut().for_each(|value| *value *= peak / highest);
     Trace {
-        name: format!("{} (generated, seed {seed})", shape.name()),
+        name: format!("{} (generated, seed {seed})", value.get_name()),
         step_seconds: STEP_SECONDS,
         begins_at_second: 0,
         bytes_per_second: values,
@@ -158,14 +139,14 @@ mod tests {
 
     #[test]
     fn every_kind_reaches_its_peak_and_repeats_by_its_seed() {
-        for (name, shape) in Shape::ALL {
+        for shape in Shape::value_variants() {
+            let (name, shape) = (format!("{shape:?}"), *shape);
             let one = generate(shape, 3, 64e6, 7);
             assert_eq!(one.seconds(), 3 * SECONDS_PER_DAY, "{name}");
             assert!((one.peak() - 64e6).abs() < 1.0, "{name}");
             assert!(one.bytes_per_second.iter().all(|value| *value >= 0.0 && value.is_finite()));
             assert_eq!(one, generate(shape, 3, 64e6, 7), "{name}");
             assert_ne!(one, generate(shape, 3, 64e6, 8), "{name}");
-            assert_eq!(Shape::named(name), Some(shape));
         }
     }
 

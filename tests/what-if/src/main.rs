@@ -3,17 +3,12 @@
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 
-use what_if::arguments::{Arguments, Command, HELP};
+use clap::Parser;
+use what_if::arguments::Arguments;
 use what_if::command;
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let done = match Arguments::parse(&words) {
-        Ok(Command::Help) => stdout().write_all(HELP.as_bytes()).map_err(anyhow::Error::from),
-        Ok(Command::Run(arguments)) => command::run(&arguments, &mut stdout().lock()),
-        Err(error) => Err(error),
-    };
-    match done {
+    match command::run(&Arguments::parse(), &mut stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             writeln!(stderr(), "what-if: {error:#}").ok();

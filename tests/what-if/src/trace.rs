@@ -134,8 +134,8 @@ pub fn parse_trace(name: &str, mut input: impl BufRead) -> Result<Trace, TraceEr
         values.push(value);
     }
     match values.len() {
-        0 => return Err(whole(format!("{name} has no rows; expected seconds,value"))),
-        1 => return Err(whole(format!("{name} has one row; two are needed to know the step"))),
+        0 => return Err(whole("no rows; expected seconds,value".to_owned())),
+        1 => return Err(whole("one row; two are needed to know the step".to_owned())),
         _ => {}
     }
     Ok(Trace {
@@ -250,9 +250,9 @@ mod tests {
 
     #[test]
     fn nothing_and_a_single_row_are_refused() {
-        assert_eq!(refused(""), "test has no rows; expected seconds,value");
-        assert_eq!(refused("# only\nseconds,value\n"), "test has no rows; expected seconds,value");
-        assert_eq!(refused("0,1\n"), "test has one row; two are needed to know the step");
+        assert_eq!(refused(""), "no rows; expected seconds,value");
+        assert_eq!(refused("# only\nseconds,value\n"), "no rows; expected seconds,value");
+        assert_eq!(refused("0,1\n"), "one row; two are needed to know the step");
     }
 
     #[test]

@@ -65,8 +65,8 @@ fn a_large_steady_stream_is_told_of_on_demand_advantage() {
 #[test]
 fn bad_input_is_refused_with_its_line() {
     for (name, content, says) in [
-        ("empty.csv", "", "has no rows"),
-        ("one.csv", "0,1\n", "has one row"),
+        ("empty.csv", "", "empty.csv: no rows"),
+        ("one.csv", "0,1\n", "one.csv: one row"),
         ("gap.csv", "0,1\n60,1\n240,1\n", "line 3: second 240"),
         ("nan.csv", "0,1\n60,NaN\n", "line 2: the value NaN"),
         ("text.csv", "seconds,value\n0,1\n60,one\n", "line 3: \"one\" is no number"),
@@ -87,10 +87,16 @@ fn bad_input_is_refused_with_its_line() {
 #[test]
 fn a_sweep_marks_its_frontier() {
     let done =
-        what_if("--generate flash-crowd --days 2 --quiet --sweep target-utilisation=0.7..0.95");
+        what_if("--generate flash-crowd --days 2 --quiet --sweep target-utilisation=0.5..0.9");
     let table = text(&done.stdout);
-    assert!(table.contains("target-utilisation=0.7 "), "{table}{}", text(&done.stderr));
+    assert!(table.contains("target-utilization=0.5 "), "{table}{}", text(&done.stderr));
+    assert!(table.contains("target-utilization=0.9 "), "{table}{}", text(&done.stderr));
     assert!(table.contains("frontier of cost and lag p99: "), "{table}");
+    assert!(table.contains("utilization-down-max follows"), "{table}");
+    let held = "--set utilization-down-max=0.65 --sweep target-utilization=0.5..0.9";
+    let done = what_if(&format!("--generate flash-crowd --days 2 --quiet {held}"));
+    let says = "utilization-down-max must be below target-utilization";
+    assert!(text(&done.stderr).contains(says), "{}", text(&done.stderr));
 }
 
 #[test]

@@ -79,7 +79,8 @@ impl Parameters {
 #[error("{0}")]
 pub struct BadParameter(String);
 
-/// The names that [`Parameters::set`] knows, with the range of each.
+/// The names that [`Parameters::set`] knows, with the range of each. Shares have fractions, all
+/// others are whole numbers.
 const SETTABLE: [(&str, f64, f64); 15] = [
     ("target-utilization", 0.1, 1.0),
     ("utilization-down-max", 0.01, 0.99),
@@ -105,19 +106,29 @@ impl Parameters {
         SETTABLE.map(|(name, least, most)| format!("{name} ({least} to {most})")).join(", ")
     }
 
-    /// Sets one parameter by its name on the command line.
-    pub fn set(&mut self, name: &str, value: f64) -> Result<(), BadParameter> {
-        // Both spellings are at home.
+    /// `name` as [`Parameters::set`] has it; both spellings of utilization are at home.
+    pub fn known_name(name: &str) -> Result<&'static str, BadParameter> {
         let name = name.replace("utilisation", "utilization");
         let known = SETTABLE.into_iter().find(|(known, ..)| *known == name);
-        let (_, least, most) = known.ok_or_else(|| {
+        known.map(|(known, ..)| known).ok_or_else(|| {
             BadParameter(format!("there is no parameter {name}; there are {}", Self::settable()))
-        })?;
+        })
+    }
+
+    /// Sets one parameter by its name on the command line.
+    pub fn set(&mut self, name: &str, value: f64) -> Result<(), BadParameter> {
+        let name = Self::known_name(name)?;
+        let known = SETTABLE.into_iter().find(|(known, ..)| *known == name);
+        let (_, least, most) = known.expect("a known name");
         if !(least..=most).contains(&value) {
             return Err(BadParameter(format!("{name} is {value}, outside {least} to {most}")));
         }
+        let is_share = most <= 1.0 && name.contains("utilization");
+        if !is_share && value.fract() != 0.0 {
+            return Err(BadParameter(format!("{name} is {value}, no whole number")));
+        }
         let policy = &mut self.policy;
-        match name.as_str() {
+        match name {
             "target-utilization" => policy.target_utilization = value,
             "utilization-down-max" => policy.utilization_down_max = value,
             "shard-count-default" => policy.shard_count_default = value as u32,
