@@ -3,19 +3,12 @@
 use dlq_replayer::{Config, Ports, ReplayError, Replayer};
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use serde_json::value::RawValue;
-use sluice::aws::{Connection, Functions, Queue};
-use sluice::config::EnvReader;
+use sluice::aws::{Functions, Queue, start, with_causes};
 use sluice::system::{Stdout, SystemClock};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    sluice::telemetry::init();
-    let lookup = |name: &str| std::env::var(name).ok();
-    let mut env = EnvReader::new(&lookup);
-    let (config, connection) = (Config::read(&mut env), Connection::read(&mut env));
-    let (config, connection) = env.finish(config.zip(connection)).inspect_err(|error| {
-        tracing::error!(problems = ?error.0, "the function cannot start");
-    })?;
+    let (config, connection) = start(Config::read)?;
 
     let ports = Ports {
         queue: Queue::new(connection.sqs(), config.dead_letter_queue_url.clone()),
@@ -31,10 +24,9 @@ async fn main() -> Result<(), Error> {
     .await
 }
 
-/// The run's error as Lambda shows it, with its cause.
+/// The run's error as Lambda shows it, with its causes.
 fn diagnostic(error: ReplayError) -> Diagnostic {
-    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-    let error_message = format!("{error}{}", cause.unwrap_or_default());
+    let error_message = with_causes(&error);
     tracing::error!(error_message, "the run fails; what it did not finish is in the queue");
     Diagnostic { error_type: "ReplayError".to_owned(), error_message }
 }

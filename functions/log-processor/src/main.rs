@@ -3,20 +3,13 @@
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use log_processor::{Config, HandOverFailed, Ports, Processor};
 use serde_json::value::RawValue;
-use sluice::aws::{Connection, KinesisStream, Queue};
-use sluice::config::EnvReader;
+use sluice::aws::{KinesisStream, Queue, start, with_causes};
 use sluice::system::{Stdout, SystemClock};
 use tokio::sync::Mutex;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    sluice::telemetry::init();
-    let lookup = |name: &str| std::env::var(name).ok();
-    let mut env = EnvReader::new(&lookup);
-    let (config, connection) = (Config::read(&mut env), Connection::read(&mut env));
-    let (config, connection) = env.finish(config.zip(connection)).inspect_err(|error| {
-        tracing::error!(problems = ?error.0, "the function cannot start");
-    })?;
+    let (config, connection) = start(Config::read)?;
 
     let queue = |url: &Option<String>| url.clone().map(|url| Queue::new(connection.sqs(), url));
     let ports = Ports {
@@ -34,10 +27,9 @@ async fn main() -> Result<(), Error> {
     .await
 }
 
-/// The invocation's error as Lambda shows it, with its cause.
+/// The invocation's error as Lambda shows it, with its causes.
 fn diagnostic(error: HandOverFailed) -> Diagnostic {
-    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-    let error_message = format!("{error}{}", cause.unwrap_or_default());
+    let error_message = with_causes(&error);
     tracing::error!(error_message, "the invocation fails");
     Diagnostic { error_type: "HandOverFailed".to_owned(), error_message }
 }

@@ -2,20 +2,13 @@
 
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use serde_json::value::RawValue;
-use sluice::aws::{Connection, ControlPlane, Functions, KinesisReader, KinesisTargets};
-use sluice::config::EnvReader;
+use sluice::aws::{ControlPlane, Functions, KinesisReader, KinesisTargets, start, with_causes};
 use sluice::system::{Stdout, SystemClock};
 use stream_replayer::{Config, NoteResume, Ports, ReplayError, Replayer};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    sluice::telemetry::init();
-    let lookup = |name: &str| std::env::var(name).ok();
-    let mut env = EnvReader::new(&lookup);
-    let (config, connection) = (Config::read(&mut env), Connection::read(&mut env));
-    let (config, connection) = env.finish(config.zip(connection)).inspect_err(|error| {
-        tracing::error!(problems = ?error.0, "the function cannot start");
-    })?;
+    let (config, connection) = start(Config::read)?;
 
     let ports = Ports {
         source: KinesisReader::new(connection.kinesis(), config.stream_name.clone()),
@@ -42,10 +35,9 @@ impl NoteResume for Log {
     }
 }
 
-/// The run's error as Lambda shows it, with its cause.
+/// The run's error as Lambda shows it, with its causes.
 fn diagnostic(error: ReplayError) -> Diagnostic {
-    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-    let error_message = format!("{error}{}", cause.unwrap_or_default());
+    let error_message = with_causes(&error);
     tracing::error!(error_message, "the replay fails; nothing of the window is lost by it");
     Diagnostic { error_type: "ReplayError".to_owned(), error_message }
 }

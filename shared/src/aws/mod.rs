@@ -10,6 +10,7 @@ mod functions;
 mod kinesis;
 mod kinesis_reader;
 mod sqs;
+mod start;
 
 pub use connection::Connection;
 #[cfg(feature = "control-plane")]
@@ -21,6 +22,7 @@ pub use functions::Functions;
 pub use kinesis::KinesisStream;
 pub use kinesis_reader::{KinesisReader, KinesisTargets};
 pub use sqs::Queue;
+pub use start::{start, with_causes};
 
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
