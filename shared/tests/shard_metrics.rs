@@ -151,9 +151,9 @@ fn an_even_overload_is_no_suspicion() {
     // Nobody knows how many shards were open.
     let unknown = MinuteLoad { open_shards: None, ..minute(2.0, 40.0, SHARDS) };
     assert_eq!(switches(&with_minutes(vec![unknown; 5])), []);
-    // Under one refused record in a hundred.
-    assert_eq!(switches(&with_minutes(vec![minute(2.0, 1.9, SHARDS); 5])), []);
-    assert_ne!(switches(&with_minutes(vec![minute(2.0, 2.1, SHARDS); 5])), []);
+    // Refused is less than a twentieth of what an even shard is asked to take.
+    assert_eq!(switches(&with_minutes(vec![minute(2.0, 2.5, SHARDS); 5])), []);
+    assert_ne!(switches(&with_minutes(vec![minute(2.0, 2.6, SHARDS); 5])), []);
 }
 
 #[test]

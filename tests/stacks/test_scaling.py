@@ -311,6 +311,21 @@ def test_the_roles_may_make_the_calls_that_the_code_makes_and_no_others() -> Non
     assert allowed - {"SourceFunctionArn"} == made
 
 
+def test_only_auto_lets_scale_up_and_nobody_else_switch_the_metrics_of_each_shard() -> None:
+    resources = cfn_yaml.load(str(AUTOSCALING))["Resources"]
+    statement, *_ = resources["ScaleUpRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    switches = [f"kinesis:{call}EnhancedMonitoring" for call in ("Enable", "Disable")]
+    assert statement["Action"] == [
+        "kinesis:SplitShard",
+        *({"Fn::If": ["SwitchesShardLevelMetrics", call, {"Ref": "AWS::NoValue"}]} for call in switches),
+    ]
+    assert statement["Resource"] != "*"
+    conditions = cfn_yaml.load(str(AUTOSCALING))["Conditions"]
+    assert conditions["SwitchesShardLevelMetrics"] == {"Fn::Equals": [{"Ref": "ShardLevelMetrics"}, "auto"]}
+    others = {name: one for name, one in resources.items() if name != "ScaleUpRole"}
+    assert "EnhancedMonitoring" not in str(others)
+
+
 def test_without_its_policy_a_function_may_nothing(engines: local.Engines, scale: LaunchScaling) -> None:
     """MiniStack enforces roles on CloudWatch, too: what the other tests see is allowed by the template."""
     scaling = scale(shards=2)

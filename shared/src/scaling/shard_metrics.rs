@@ -34,8 +34,9 @@ const MINUTES_SUSPICIOUS: usize = 3;
 /// See [`MINUTES_SUSPICIOUS`].
 const MINUTES: usize = 5;
 
-/// Fewer refused records than this share are no matter.
-const REFUSED_SHARE_MIN: f64 = 0.01;
+/// Fewer refused records than this share of what an even shard is asked to take are no matter. Of a
+/// shard and not of the stream, which would not notice one hot shard of a hundred.
+const REFUSED_SHARE_MIN: f64 = 0.05;
 
 /// Without a suspicion for so long, what was switched on is switched off. Metrics are billed by the
 /// hour, so that less would save nothing.
@@ -246,7 +247,7 @@ fn is_suspicious(policy: &Policy, minute: &MinuteLoad) -> bool {
     let Rate { records, .. } = minute.accepted;
     let capacity = policy.shard_capacity().times(f64::from(open_shards));
     let refused = minute.refused_records;
-    refused > (records + refused) * REFUSED_SHARE_MIN
+    refused > (records + refused) / f64::from(open_shards) * REFUSED_SHARE_MIN
         && minute.accepted.utilization_of(capacity) < policy.target_utilization
 }
 
