@@ -76,6 +76,11 @@ pub const SHARD_HOUR_DOLLARS: f64 = 0.015;
 /// pricing; Nov 2026)
 pub const METRIC_MONTH_DOLLARS: f64 = 0.30;
 
+/// Hours in a month, as prices by the month are worked out by the hour. (AWS pricing calculator; Nov
+/// 2026) Custom metrics are billed for the hours in which they were sent. (CloudWatch pricing; Nov
+/// 2026)
+pub const HOURS_PER_MONTH: f64 = 730.0;
+
 /// A million PUT payload units, in dollars. (Kinesis pricing; Nov 2026)
 pub const PUT_UNITS_MILLION_DOLLARS: f64 = 0.014;
 

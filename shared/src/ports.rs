@@ -1,7 +1,7 @@
 //! The verbs that reach outside, one a trait. [`crate::aws`] implements them with the SDK, the
 //! simulated AWS (`tests/cloud`) in memory. Handlers are generic over them and know nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
 
@@ -430,6 +430,8 @@ pub struct StreamSummary {
     pub status: StreamStatus,
     /// `OpenShardCount`.
     pub open_shards: u32,
+    /// `EnhancedMonitoring`: the shard-level metrics that are on.
+    pub shard_metrics: BTreeSet<String>,
 }
 
 /// One alarm as `DescribeAlarms` gives it.
@@ -492,6 +494,22 @@ pub trait SplitShard {
         &self,
         shard_id: &str,
         new_starting_hash_key: u128,
+    ) -> impl Future<Output = Result<(), ControlError>>;
+}
+
+/// Switches shard-level metrics.
+pub trait SwitchShardMetrics {
+    /// EnableEnhancedMonitoring: these too, from the next minute or so on. The stream is UPDATING for
+    /// a moment.
+    fn enable_shard_metrics(
+        &self,
+        metrics: &BTreeSet<String>,
+    ) -> impl Future<Output = Result<(), ControlError>>;
+
+    /// DisableEnhancedMonitoring: these no longer. The stream is UPDATING for a moment.
+    fn disable_shard_metrics(
+        &self,
+        metrics: &BTreeSet<String>,
     ) -> impl Future<Output = Result<(), ControlError>>;
 }
 
@@ -578,6 +596,7 @@ pub trait ControlPlane:
     + ListShards
     + UpdateShardCount
     + SplitShard
+    + SwitchShardMetrics
     + ListTags
     + AddTags
     + DescribeAlarms
@@ -595,6 +614,8 @@ impl<T> ControlPlane for T where
         + ListShards
         + UpdateShardCount
         + SplitShard
+        + SwitchShardMetrics
+        + SwitchShardMetrics
         + ListTags
         + AddTags
         + DescribeAlarms

@@ -447,6 +447,71 @@ mod functions {
     }
 }
 
+#[cfg(feature = "control-plane")]
+mod control_plane {
+    use std::collections::BTreeSet;
+
+    use sluice::aws::ControlPlane;
+    use sluice::ports::{DescribeStream, SwitchShardMetrics};
+
+    use super::*;
+
+    fn world(url: &str) -> ControlPlane {
+        ControlPlane::new(&connection(&[("AWS_ENDPOINT_URL_KINESIS", url)]), "logs".to_owned())
+    }
+
+    fn metrics() -> BTreeSet<String> {
+        BTreeSet::from(["IncomingBytes", "IncomingRecords"].map(str::to_owned))
+    }
+
+    #[tokio::test]
+    async fn a_stream_says_which_shard_level_metrics_are_on() {
+        for (monitoring, expected) in [
+            (json!([]), BTreeSet::new()),
+            (json!([{ "ShardLevelMetrics": [] }]), BTreeSet::new()),
+            (json!([{ "ShardLevelMetrics": ["IncomingRecords", "IncomingBytes"] }]), metrics()),
+        ] {
+            let body = json!({ "StreamDescriptionSummary": {
+                "StreamName": "logs",
+                "StreamARN": "arn:aws:kinesis:eu-central-1:000000000000:stream/logs",
+                "StreamStatus": "ACTIVE",
+                "RetentionPeriodHours": 24,
+                "StreamCreationTimestamp": 1_795_219_200.0,
+                "OpenShardCount": 4,
+                "EnhancedMonitoring": monitoring,
+            } });
+            let (url, _served) = answer_once(http("200 OK", &body.to_string())).await;
+            let summary = world(&url).describe_stream().await.expect("a stream");
+            assert_eq!((summary.open_shards, summary.shard_metrics), (4, expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn shard_level_metrics_are_switched_by_name() {
+        for is_on in [true, false] {
+            let (url, served) = answer_once(http("200 OK", r#"{"StreamName":"logs"}"#)).await;
+            let (world, metrics) = (world(&url), metrics());
+            let (switched, call) = if is_on {
+                (world.enable_shard_metrics(&metrics).await, "enableenhancedmonitoring")
+            } else {
+                (world.disable_shard_metrics(&metrics).await, "disableenhancedmonitoring")
+            };
+            assert_eq!(switched, Ok(()));
+            let (head, request) = served.await.expect("served");
+            assert!(head.contains(&format!("x-amz-target: kinesis_20131202.{call}")), "{head}");
+            let metrics = ["IncomingBytes", "IncomingRecords"];
+            assert_eq!(request, json!({ "StreamName": "logs", "ShardLevelMetrics": metrics }));
+        }
+        let body = r#"{"__type":"ResourceInUseException","message":"UPDATING"}"#;
+        let (url, _served) = answer_once(http("400 Bad Request", body)).await;
+        let error = world(&url).enable_shard_metrics(&metrics()).await.expect_err("refused");
+        assert_eq!(
+            (error.call, &*error.code),
+            ("EnableEnhancedMonitoring", "ResourceInUseException")
+        );
+    }
+}
+
 #[cfg(feature = "firehose")]
 mod firehose {
     use sluice::aws::Firehose;

@@ -1,11 +1,15 @@
 //! Promises of the scaling decisions, one situation each.
 
+use std::collections::BTreeSet;
+
 use sluice::scaling::decide::needs_load;
 use sluice::scaling::observation::{AlarmLimit, MinuteLoad};
+use sluice::scaling::shard_metrics::Switched;
 use sluice::scaling::state::State;
 use sluice::scaling::{
     Act, AlarmSeen, AlarmState, Decision, Floor, FunctionSeen, Ledger, Load, Observation, Policy,
-    Rate, Refusal, Shard, ShardLoad, StreamStatus, Wake, decide_scale_down, decide_scale_up,
+    Rate, Refusal, Shard, ShardLevelMetrics, ShardLoad, ShardMetricsSeen, StreamStatus, Wake,
+    decide_scale_down, decide_scale_up,
 };
 
 const NOW_MS: u64 = 1_795_219_200_000;
@@ -68,6 +72,11 @@ fn at_rest(shards: u32) -> Observation {
         load: None,
         shards: None,
         off_peak: false,
+        shard_metrics: ShardMetricsSeen {
+            mode: ShardLevelMetrics::Never,
+            on: BTreeSet::new(),
+            switched: Switched::default(),
+        },
     }
 }
 
@@ -196,6 +205,7 @@ fn a_record_that_is_refused_ten_times_is_wanted_once() {
         refused_records: 400.0,
         sent: accepted,
         wanted: Rate { bytes: 3e6, records: 120.0 },
+        ..MinuteLoad::default()
     };
     let load = Load { minutes: vec![minute], ..Load::default() };
     assert_eq!(decide_scale_up(&policy(), &alarmed(4, load)).goal, 4);

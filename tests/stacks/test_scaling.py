@@ -311,6 +311,37 @@ def test_the_roles_may_make_the_calls_that_the_code_makes_and_no_others() -> Non
     assert allowed - {"SourceFunctionArn"} == made
 
 
+def test_only_auto_lets_scale_up_and_nobody_else_switch_the_metrics_of_each_shard() -> None:
+    resources = cfn_yaml.load(str(AUTOSCALING))["Resources"]
+    statement, *_ = resources["ScaleUpRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    switches = [f"kinesis:{call}EnhancedMonitoring" for call in ("Enable", "Disable")]
+    assert statement["Action"] == [
+        "kinesis:SplitShard",
+        *({"Fn::If": ["SwitchesShardLevelMetrics", call, {"Ref": "AWS::NoValue"}]} for call in switches),
+    ]
+    assert statement["Resource"] != "*"
+    conditions = cfn_yaml.load(str(AUTOSCALING))["Conditions"]
+    assert conditions["SwitchesShardLevelMetrics"] == {"Fn::Equals": [{"Ref": "ShardLevelMetrics"}, "auto"]}
+    others = {name: one for name, one in resources.items() if name != "ScaleUpRole"}
+    assert "EnhancedMonitoring" not in str(others)
+
+
+def test_scale_up_switches_off_just_the_metrics_of_each_shard_that_it_switched_on(
+    engines: local.Engines, scale: LaunchScaling
+) -> None:
+    scaling, kinesis = scale(shards=2), engines.client("kinesis")
+    theirs, ours = ["IncomingBytes", "OutgoingBytes"], ["IncomingRecords", "WriteProvisionedThroughputExceeded"]
+    kinesis.enable_enhanced_monitoring(StreamName=scaling.stream_name, ShardLevelMetrics=theirs + ours)
+    # As if a hot shard had been suspected for the last time two hours ago.
+    note = f"{round(time.time()) - 7200} {round(time.time()) - 7200} {' '.join(ours)}"
+    kinesis.add_tags_to_stream(StreamName=scaling.stream_name, Tags={"sluice/shard-metrics": note})
+    reconcile(engines, scaling)
+    summary = kinesis.describe_stream_summary(StreamName=scaling.stream_name)["StreamDescriptionSummary"]
+    on = [metric for some in summary["EnhancedMonitoring"] for metric in some["ShardLevelMetrics"]]
+    assert sorted(on) == theirs
+    assert len(tags(engines, scaling)["sluice/shard-metrics"].split()) == 2, "two times and no metric"
+
+
 def test_without_its_policy_a_function_may_nothing(engines: local.Engines, scale: LaunchScaling) -> None:
     """MiniStack enforces roles on CloudWatch, too: what the other tests see is allowed by the template."""
     scaling = scale(shards=2)

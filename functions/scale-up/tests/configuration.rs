@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sluice::config::EnvReader;
-use sluice::scaling::ScalingConfig;
+use sluice::scaling::{ScalingConfig, ShardLevelMetrics};
 
 fn good() -> BTreeMap<&'static str, &'static str> {
     BTreeMap::from([
@@ -49,6 +49,19 @@ fn a_good_environment_is_read() {
 }
 
 #[test]
+fn the_metrics_of_each_shard_are_switched_by_one_of_three() {
+    for (value, expected) in [
+        ("auto", ShardLevelMetrics::Auto),
+        ("true", ShardLevelMetrics::Always),
+        ("false", ShardLevelMetrics::Never),
+    ] {
+        let mut variables = good();
+        variables.insert("SHARD_LEVEL_METRICS", value);
+        assert_eq!(read(&variables).expect("fine").shard_level_metrics, expected);
+    }
+}
+
+#[test]
 fn no_function_need_follow_and_one_alone_has_it_all() {
     for (value, expected) in [("", vec![]), ("web", vec![("web".to_owned(), 1.0)])] {
         let mut variables = good();
@@ -84,6 +97,8 @@ fn a_malformed_variable_is_named_with_its_value() {
         ("PROCESSOR_FUNCTIONS", "web=0.75,worker=0.5"),
         ("PROCESSOR_FUNCTIONS", "web=0"),
         ("PROCESSOR_FUNCTIONS", "web,"),
+        ("SHARD_LEVEL_METRICS", "yes"),
+        ("SHARD_LEVEL_METRICS", "Auto"),
         ("DRY_RUN", "yes"),
     ] {
         let mut variables = good();

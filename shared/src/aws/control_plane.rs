@@ -1,11 +1,11 @@
 //! The control plane through the SDK.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_cloudwatch::types::{
     Dimension, Metric, MetricAlarm, MetricDataQuery, MetricStat, ScanBy, StateValue,
 };
-use aws_sdk_kinesis::types::{ScalingType, ShardFilter, ShardFilterType};
+use aws_sdk_kinesis::types::{MetricsName, ScalingType, ShardFilter, ShardFilterType};
 use aws_smithy_types::DateTime;
 
 use super::{Connection, Functions, control_error};
@@ -14,7 +14,7 @@ use crate::ports::{
     AddTags, Alarm, ControlError, DataPoint, DescribeAlarms, DescribeStream, GetMetrics,
     GetReservableConcurrency, GetReservedConcurrency, ListShards, ListTags, MetricQuery,
     PutAlarmThreshold, PutReservedConcurrency, RearmAlarm, SplitShard, StreamSummary,
-    UpdateShardCount,
+    SwitchShardMetrics, UpdateShardCount,
 };
 use crate::scaling::{AlarmState, Shard, StreamStatus};
 
@@ -94,7 +94,10 @@ impl DescribeStream for ControlPlane {
         };
         let open_shards = u32::try_from(summary.open_shard_count)
             .map_err(|_| unexpected(call, "a negative shard count"))?;
-        Ok(StreamSummary { status, open_shards })
+        let monitoring = summary.enhanced_monitoring.into_iter();
+        let names = monitoring.flat_map(|metrics| metrics.shard_level_metrics.unwrap_or_default());
+        let shard_metrics = names.map(|name| name.as_str().to_owned()).collect();
+        Ok(StreamSummary { status, open_shards, shard_metrics })
     }
 }
 
@@ -169,6 +172,34 @@ impl SplitShard for ControlPlane {
             .map_err(control_error("SplitShard"))?;
         Ok(())
     }
+}
+
+impl SwitchShardMetrics for ControlPlane {
+    async fn enable_shard_metrics(&self, metrics: &BTreeSet<String>) -> Result<(), ControlError> {
+        self.kinesis
+            .enable_enhanced_monitoring()
+            .stream_name(&self.stream_name)
+            .set_shard_level_metrics(Some(metrics_names(metrics)))
+            .send()
+            .await
+            .map_err(control_error("EnableEnhancedMonitoring"))?;
+        Ok(())
+    }
+
+    async fn disable_shard_metrics(&self, metrics: &BTreeSet<String>) -> Result<(), ControlError> {
+        self.kinesis
+            .disable_enhanced_monitoring()
+            .stream_name(&self.stream_name)
+            .set_shard_level_metrics(Some(metrics_names(metrics)))
+            .send()
+            .await
+            .map_err(control_error("DisableEnhancedMonitoring"))?;
+        Ok(())
+    }
+}
+
+fn metrics_names(metrics: &BTreeSet<String>) -> Vec<MetricsName> {
+    metrics.iter().map(|metric| MetricsName::from(metric.as_str())).collect()
 }
 
 impl ListTags for ControlPlane {

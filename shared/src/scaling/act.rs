@@ -1,9 +1,12 @@
 //! Makes the calls that a decision lists, in order.
 
+use std::collections::BTreeMap;
+
 use tracing::{info, warn};
 
+use super::shard_metrics::TAG_SHARD_METRICS;
 use super::state::State;
-use super::{Act, Decision};
+use super::{Act, Decision, ShardMetricsAct};
 use crate::limits::RESHARD_WINDOW_SECONDS;
 use crate::ports::{ControlError, ControlPlane};
 
@@ -40,6 +43,11 @@ pub async fn act<W: ControlPlane>(
             (Act::PutConcurrency { .. }, _) if decision.shards_after() >= decision.open_shards => {
                 warn!(%error, "the concurrency cannot be raised");
             }
+            // Scaling does without them, and the next wake-up tries again.
+            (Act::ShardMetrics(_), _) => {
+                warn!(%error, "the metrics of each shard cannot be switched");
+                return Ok(());
+            }
             _ => return Err(error),
         }
     }
@@ -60,6 +68,16 @@ async fn make<W: ControlPlane>(world: &W, act: &Act) -> Result<(), ControlError>
             world.put_alarm_threshold(alarm, *threshold).await
         }
         Act::Rearm { alarm } => world.rearm_alarm(alarm).await,
+        Act::ShardMetrics(ShardMetricsAct::Note(switched)) => {
+            let tag = (TAG_SHARD_METRICS.to_owned(), switched.to_tag());
+            world.add_tags(&BTreeMap::from([tag])).await
+        }
+        Act::ShardMetrics(ShardMetricsAct::Enable(metrics)) => {
+            world.enable_shard_metrics(metrics).await
+        }
+        Act::ShardMetrics(ShardMetricsAct::Disable(metrics)) => {
+            world.disable_shard_metrics(metrics).await
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The scaling functions' environment, parsed once. Defaults live in `infra/autoscaling.yaml` alone.
 
-use super::{Policy, Rate};
+use super::{Policy, Rate, ShardLevelMetrics};
 use crate::config::EnvReader;
 use crate::limits::{CONCURRENCY_PER_SHARD_MAX, SHARDS_MAX};
 
@@ -28,8 +28,8 @@ pub struct ScalingConfig {
     pub functions: Vec<(String, f64)>,
     /// The stream's alarms.
     pub alarms: AlarmNames,
-    /// Whether the stream has metrics of each shard.
-    pub shard_level_metrics: bool,
+    /// Who switches the metrics of each shard.
+    pub shard_level_metrics: ShardLevelMetrics,
     /// Decide and report only.
     pub dry_run: bool,
 }
@@ -92,7 +92,7 @@ impl ScalingConfig {
         let alarm_records = alarm("ALARM_RECORDS");
         let alarm_refused = alarm("ALARM_REFUSED");
         let stream_name = env.required("STREAM_NAME", "the name of a Kinesis data stream");
-        let shard_level_metrics = env.required("SHARD_LEVEL_METRICS", "true or false");
+        let shard_level_metrics = env.required("SHARD_LEVEL_METRICS", "auto, true or false");
         let dry_run = env.required("DRY_RUN", "true or false");
         let (default, min, max) = (shard_count_default?, shard_count_min?, shard_count_max?);
         if !(min <= default && default <= max) {

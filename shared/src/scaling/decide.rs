@@ -9,10 +9,11 @@ use std::fmt;
 
 use super::cost::dollars_per_hour;
 use super::observation::{AlarmLimit, MinuteLoad};
+use super::shard_metrics::decide_shard_metrics;
 use super::state::State;
 use super::{
     AlarmSeen, AlarmState, FunctionSeen, Ledger, Load, Observation, Policy, Rate, Shard, ShardLoad,
-    StreamStatus, Wake,
+    ShardMetricsAct, StreamStatus, Wake,
 };
 
 /// Minutes of load that a goal is made of: data points are one to two minutes late, and a spike
@@ -70,6 +71,8 @@ pub enum Act {
         /// The alarm.
         alarm: String,
     },
+    /// A call about the metrics of each shard. Last of all: it may fail, and nothing else waits.
+    ShardMetrics(ShardMetricsAct),
 }
 
 /// Why something was not done.
@@ -111,6 +114,9 @@ pub enum Refusal {
     HotShardSuspected,
     /// One key is hotter than a shard: no number of shards helps.
     KeySkew(String),
+    /// Metrics of each shard that scaling switched on are still on, and it may not switch them any
+    /// more.
+    ShardMetricsLeftOn,
     /// A function whose concurrency should follow is not there.
     FunctionMissing(String),
     /// The account cannot reserve as much concurrency as the shards want.
@@ -147,6 +153,11 @@ impl fmt::Display for Refusal {
             Self::NothingToSplit => write!(out, "no shard is known that could be split"),
             Self::HotShardSuspected => write!(out, "a shard may be hot, and none is known"),
             Self::KeySkew(shard) => write!(out, "a single key is too hot for its shard {shard}"),
+            Self::ShardMetricsLeftOn => write!(
+                out,
+                "the metrics of each shard are on since ShardLevelMetrics was auto, and are \
+                 billed: call DisableEnhancedMonitoring, or set it to auto again"
+            ),
             Self::FunctionMissing(function) => write!(
                 out,
                 "there is no function {function}: deploy it, or take it out of ProcessorFunctions"
@@ -212,6 +223,7 @@ impl fmt::Display for Decision {
                     write!(out, "; threshold of {alarm} to {threshold:.0}")?;
                 }
                 Act::Rearm { alarm } => write!(out, "; re-arm {alarm}")?,
+                Act::ShardMetrics(act) => write!(out, "{act}")?,
                 _ => {}
             }
         }
@@ -344,7 +356,9 @@ pub fn decide_scale_up(policy: &Policy, seen: &Observation) -> Decision {
     } else {
         draft.refused.push(Refusal::Resharding(seen.status));
     }
-    draft.finish()
+    let mut decision = draft.finish();
+    decide_shard_metrics(policy, seen, &mut decision);
+    decision
 }
 
 /// Half the open shards, rounded up: UpdateShardCount refuses less than half. The fewer calls are

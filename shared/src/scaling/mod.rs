@@ -14,6 +14,7 @@ pub mod observation;
 mod observe;
 pub mod policy;
 pub mod run;
+pub mod shard_metrics;
 pub mod state;
 pub mod wake;
 
@@ -26,3 +27,4 @@ pub use observation::{
     Wake,
 };
 pub use policy::Policy;
+pub use shard_metrics::{ShardLevelMetrics, ShardMetricsAct, ShardMetricsSeen};

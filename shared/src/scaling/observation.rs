@@ -1,6 +1,6 @@
 //! What was seen.
 
-use super::{Ledger, Rate};
+use super::{Ledger, Rate, ShardMetricsSeen};
 
 /// Why a scaling function runs. It changes what is wanted only when a person or a plan says so;
 /// all else is read off the world.
@@ -130,6 +130,8 @@ pub struct MinuteLoad {
     /// What the payloads that came in want of the stream, whether a processor had them yet or not.
     /// Less than `sent` while a backlog drains.
     pub wanted: Rate,
+    /// Shards that were open at the least, where scaling has said so and it matters.
+    pub open_shards: Option<u32>,
 }
 
 /// The stream's load over the look-back.
@@ -176,6 +178,8 @@ pub struct Observation {
     pub shards: Option<Vec<ShardLoad>>,
     /// Whether these are off-peak hours.
     pub off_peak: bool,
+    /// The metrics of each shard: which are on, and who switched them.
+    pub shard_metrics: ShardMetricsSeen,
 }
 
 impl Observation {

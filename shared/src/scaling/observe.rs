@@ -6,10 +6,11 @@ use tracing::warn;
 
 use super::decide::needs_load;
 use super::observation::{AlarmLimit, MinuteLoad};
+use super::shard_metrics::{SHARD_METRICS_READ, Switched, TAG_SHARD_METRICS};
 use super::state::State;
 use super::{
-    AlarmSeen, FunctionSeen, Load, Observation, Rate, ScalingConfig, ShardLoad, StreamStatus,
-    wake::Woken,
+    AlarmSeen, FunctionSeen, Load, Observation, Rate, ScalingConfig, ShardLevelMetrics, ShardLoad,
+    ShardMetricsSeen, StreamStatus, wake::Woken,
 };
 use crate::ports::{Alarm, ControlError, ControlPlane, DataPoint, MetricQuery};
 use crate::telemetry::NAMESPACE;
@@ -29,7 +30,9 @@ pub async fn observe<W: ControlPlane>(
     now_ms: u64,
 ) -> Result<Observation, ControlError> {
     let summary = world.describe_stream().await.map_err(|error| advise(error, config))?;
-    let state = State::from_tags(&world.list_tags().await?);
+    let tags = world.list_tags().await?;
+    let state = State::from_tags(&tags);
+    let switched = tags.get(TAG_SHARD_METRICS).map(|tag| Switched::from_tag(tag));
     let alarms = describe_alarms(world, config).await?;
     let mut functions = Vec::new();
     for (name, share) in &config.functions {
@@ -55,6 +58,11 @@ pub async fn observe<W: ControlPlane>(
         alarms,
         load: None,
         shards: None,
+        shard_metrics: ShardMetricsSeen {
+            mode: config.shard_level_metrics,
+            on: summary.shard_metrics,
+            switched: switched.unwrap_or_default(),
+        },
     };
     let rises = seen.functions.iter().any(|function| {
         let wanted = config.policy.concurrency(seen.open_shards, function.share);
@@ -70,7 +78,7 @@ pub async fn observe<W: ControlPlane>(
         seen.load = load.inspect_err(|error| warn!(%error, "the load is not known")).ok();
     }
     if needs_shards(config, &seen) {
-        seen.shards = Some(read_shards(world, config, now_ms).await?);
+        seen.shards = Some(read_shards(world, config, &seen).await?);
     }
     Ok(seen)
 }
@@ -182,6 +190,13 @@ async fn read_load<W: ControlPlane>(
             of_processor(config, function, "LagOut", "p99"),
         ]);
     }
+    let minds_open_shards = config.shard_level_metrics == ShardLevelMetrics::Auto;
+    if minds_open_shards {
+        queries.push(MetricQuery {
+            namespace: NAMESPACE.to_owned(),
+            ..of_stream(config, "OpenShards", "Minimum")
+        });
+    }
     let from_ms = now_ms.saturating_sub(u64::from(config.policy.calm_minutes_max()) * MINUTE_MS);
     let answer = world.get_metrics(&queries, from_ms, now_ms).await?;
     let mut series = answer.into_iter().map(by_minute);
@@ -208,6 +223,7 @@ async fn read_load<W: ControlPlane>(
             *wanted = wanted.plus(rate.times(came_in));
         }
     }
+    let open_shards = if minds_open_shards { next() } else { Minutes::new() };
     let value = |series: &Minutes, minute: u64| series.get(&minute).copied().unwrap_or(0.0) / 60.0;
     load.minutes = (from_ms / MINUTE_MS..now_ms / MINUTE_MS + 1)
         .map(|minute| {
@@ -217,6 +233,7 @@ async fn read_load<W: ControlPlane>(
                 refused_records: value(&refused, minute),
                 sent,
                 wanted,
+                open_shards: None,
             }
         })
         // The last minutes have no data yet: they are not minutes without load.
@@ -224,38 +241,40 @@ async fn read_load<W: ControlPlane>(
     let silent = load.minutes.iter().rev().take_while(|minute| **minute == MinuteLoad::default());
     let silent = silent.count().min(load.minutes.len().saturating_sub(1));
     load.minutes.truncate(load.minutes.len() - silent);
+    for (minute, load) in (from_ms / MINUTE_MS..).zip(&mut load.minutes) {
+        load.open_shards = open_shards.get(&minute).map(|&shards| shards as u32);
+    }
     Ok(load)
 }
 
 async fn read_shards<W: ControlPlane>(
     world: &W,
     config: &ScalingConfig,
-    now_ms: u64,
+    seen: &Observation,
 ) -> Result<Vec<ShardLoad>, ControlError> {
     let shards = world.list_open_shards().await?;
     let mut loads: Vec<ShardLoad> =
         shards.into_iter().map(|shard| ShardLoad { shard, offered: None }).collect();
-    if !config.shard_level_metrics {
+    if !seen.shard_metrics.missing().is_empty() {
         return Ok(loads);
     }
-    let names = ["IncomingBytes", "IncomingRecords", "WriteProvisionedThroughputExceeded"];
     let mut queries = Vec::new();
     for load in &loads {
-        queries.extend(names.map(|name| {
+        queries.extend(SHARD_METRICS_READ.map(|name| {
             let mut query = of_stream(config, name, "Sum");
             query.dimensions.push(("ShardId".to_owned(), load.shard.id.clone()));
             query
         }));
     }
-    let from_ms = now_ms.saturating_sub(MINUTES_NOW * MINUTE_MS);
-    let answer = match world.get_metrics(&queries, from_ms, now_ms).await {
+    let from_ms = seen.now_ms.saturating_sub(MINUTES_NOW * MINUTE_MS);
+    let answer = match world.get_metrics(&queries, from_ms, seen.now_ms).await {
         Ok(answer) => answer,
         Err(error) => {
             warn!(%error, "the load of single shards is not known");
             return Ok(loads);
         }
     };
-    for (load, series) in loads.iter_mut().zip(answer.chunks(names.len())) {
+    for (load, series) in loads.iter_mut().zip(answer.chunks(SHARD_METRICS_READ.len())) {
         let peak = |place: usize| {
             let points = series.get(place).map(Vec::as_slice).unwrap_or_default();
             points.iter().map(|point| point.value / 60.0).fold(0.0, f64::max)

@@ -2,7 +2,7 @@
 //! plane that scaling functions talk to.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use serde_json::Value;
+use sluice::limits::{HOURS_PER_MONTH, METRIC_MONTH_DOLLARS};
 use sluice::ports::{
     AddTags, Alarm, Clock, ControlError, DataPoint, DescribeAlarms, DescribeStream, EmitMetrics,
     GetMetrics, GetReservableConcurrency, GetReservedConcurrency, ListShards, ListTags,
     MetricQuery, PutAlarmThreshold, PutError, PutRecords, PutReservedConcurrency, RearmAlarm,
-    Refusal, SplitShard, StreamSummary, UpdateShardCount,
+    Refusal, SplitShard, StreamSummary, SwitchShardMetrics, UpdateShardCount,
 };
 use sluice::records::Record;
 use sluice::scaling::{AlarmState, Shard};
@@ -29,6 +30,8 @@ use crate::{Traffic, VirtualClock};
 
 /// A call of the control plane takes this long.
 const CALL_MS: u64 = 20;
+/// Custom metrics are billed by the hour.
+const HOUR_MS: u64 = 3_600_000;
 /// A high-resolution metric is seen this long after its bucket.
 const HIGH_RESOLUTION_DELAY_MS: u64 = 5_000;
 
@@ -144,7 +147,8 @@ pub struct Cloud {
     /// The load, unless real events are carried.
     pub fluid: RefCell<Option<Fluid>>,
     processor: ProcessorSpec,
-    shard_level_metrics: bool,
+    /// Hours, shards and shard-level metrics that are billed.
+    shard_metric_hours: RefCell<BTreeSet<(u64, usize, String)>>,
     second: Cell<u64>,
     rng: RefCell<Rng>,
     journal: RefCell<Vec<Entry>>,
@@ -167,6 +171,9 @@ impl Cloud {
         shard_level_metrics: bool,
         seed: u64,
     ) -> Self {
+        if shard_level_metrics {
+            stream.create_with_shard_metrics();
+        }
         Self {
             clock,
             stream_name: stream_name.to_owned(),
@@ -176,7 +183,7 @@ impl Cloud {
             alarms: RefCell::default(),
             fluid: RefCell::new(None),
             processor,
-            shard_level_metrics,
+            shard_metric_hours: RefCell::default(),
             second: Cell::new(clock.epoch_ms() / 1_000),
             rng: RefCell::new(Rng::with_seed(seed)),
             journal: RefCell::default(),
@@ -318,13 +325,17 @@ impl Cloud {
         let names = ["IncomingBytes", "IncomingRecords", "WriteProvisionedThroughputExceeded"];
         let traffic_by_shard = self.stream.take_traffic();
         let shards = self.stream.shards();
+        // A shard has no metrics of minutes before they were switched on.
+        let of_shards = self.stream.shard_metrics_since(begin_ms);
         for (number, traffic) in traffic_by_shard {
             whole.add(traffic);
-            if self.shard_level_metrics {
-                let id = shards.all()[number].shard.id.as_str();
-                let dimensions = [("StreamName", self.stream_name.as_str()), ("ShardId", id)];
-                let values = [traffic.bytes, traffic.records, traffic.refused];
-                for (name, value) in names.into_iter().zip(values) {
+            let mut hours = self.shard_metric_hours.borrow_mut();
+            hours.extend(of_shards.iter().map(|name| (begin_ms / HOUR_MS, number, name.clone())));
+            let id = shards.all()[number].shard.id.as_str();
+            let dimensions = [("StreamName", self.stream_name.as_str()), ("ShardId", id)];
+            let values = [traffic.bytes, traffic.records, traffic.refused];
+            for (name, value) in names.into_iter().zip(values) {
+                if of_shards.contains(name) {
                     publish(&MetricName::new("AWS/Kinesis", name, &dimensions), value);
                 }
             }
@@ -402,6 +413,19 @@ impl Cloud {
         let now_ms = self.clock.epoch_ms();
         let result = self.stream.update_shard_count(target, now_ms);
         self.note_call("by-hand", "UpdateShardCount", target.to_string(), &result);
+    }
+
+    /// What the shard-level metrics have cost, in dollars.
+    #[must_use]
+    pub fn shard_metrics_dollars(&self) -> f64 {
+        self.shard_metric_hours.borrow().len() as f64 * METRIC_MONTH_DOLLARS / HOURS_PER_MONTH
+    }
+
+    /// A person or another tool switches shard-level metrics on past the scaler.
+    pub fn by_hand_enable_shard_metrics(&self, metrics: &BTreeSet<String>) {
+        self.catch_up();
+        let result = self.stream.enable_shard_metrics(metrics, self.clock.epoch_ms());
+        self.note_call("by-hand", "EnableEnhancedMonitoring", joined(metrics), &result);
     }
 
     /// A person, another tool or a stack update sets a function's concurrency.
@@ -503,6 +527,7 @@ impl DescribeStream for Control {
             Ok(StreamSummary {
                 status: cloud.stream.status(),
                 open_shards: cloud.stream.open_shards(),
+                shard_metrics: cloud.stream.shard_metrics(),
             })
         })
         .await
@@ -536,6 +561,26 @@ impl SplitShard for Control {
         let input = format!("{shard_id} at {new_starting_hash_key}");
         self.call("SplitShard", Some(input), |cloud, now_ms| {
             cloud.stream.split_shard(shard_id, new_starting_hash_key, now_ms)
+        })
+        .await
+    }
+}
+
+fn joined(metrics: &BTreeSet<String>) -> String {
+    metrics.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
+}
+
+impl SwitchShardMetrics for Control {
+    async fn enable_shard_metrics(&self, metrics: &BTreeSet<String>) -> Result<(), ControlError> {
+        self.call("EnableEnhancedMonitoring", Some(joined(metrics)), |cloud, now_ms| {
+            cloud.stream.enable_shard_metrics(metrics, now_ms)
+        })
+        .await
+    }
+
+    async fn disable_shard_metrics(&self, metrics: &BTreeSet<String>) -> Result<(), ControlError> {
+        self.call("DisableEnhancedMonitoring", Some(joined(metrics)), |cloud, now_ms| {
+            cloud.stream.disable_shard_metrics(metrics, now_ms)
         })
         .await
     }

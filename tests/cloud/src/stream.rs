@@ -4,7 +4,7 @@
 mod reader;
 
 use std::cell::{Ref, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use md5::{Digest, Md5};
@@ -16,12 +16,28 @@ use sluice::limits::{
 use sluice::ports::{Clock, PutError, PutRecords, PutReplayed, ReadError, Refusal};
 use sluice::records::{Record, replayed};
 use sluice::scaling::StreamStatus;
+use sluice::scaling::shard_metrics::SHARD_METRICS_ALL;
 
 use crate::VirtualClock;
 use crate::shards::ShardMap;
 
 /// A call takes this long.
 const CALL_TIME: Duration = Duration::from_millis(10);
+
+/// Switching shard-level metrics keeps the stream UPDATING for so long. AWS does not say; Terraform's
+/// provider waits for it, too.
+const SWITCH_MS: u64 = 10_000;
+
+/// The shard-level metrics that there are. (Kinesis API, EnableEnhancedMonitoring; Nov 2026)
+const SHARD_METRICS: [&str; SHARD_METRICS_ALL] = [
+    "IncomingBytes",
+    "IncomingRecords",
+    "IteratorAgeMilliseconds",
+    "OutgoingBytes",
+    "OutgoingRecords",
+    "ReadProvisionedThroughputExceeded",
+    "WriteProvisionedThroughputExceeded",
+];
 
 /// Tags of one stream. (Kinesis API, AddTagsToStream; Nov 2026)
 const TAGS_MAX: usize = 50;
@@ -226,6 +242,10 @@ struct State {
     reshard: Option<(u64, Reshard)>,
     reshard_calls_ms: Vec<u64>,
     tags: BTreeMap<String, String>,
+    /// The shard-level metrics that are on, and since when.
+    shard_metrics: BTreeMap<String, u64>,
+    /// Those that will be on once the stream is ACTIVE again.
+    switching: Option<(u64, BTreeSet<String>)>,
     is_deleted: bool,
 }
 
@@ -266,6 +286,8 @@ impl Stream {
                 reshard: None,
                 reshard_calls_ms: Vec::new(),
                 tags: BTreeMap::new(),
+                shard_metrics: BTreeMap::new(),
+                switching: None,
                 is_deleted: false,
             }),
         }
@@ -295,6 +317,8 @@ impl Stream {
         state.map = ShardMap::uniform(shards);
         state.uses.clear();
         state.tags.clear();
+        state.shard_metrics.clear();
+        state.switching = None;
         state.reshard = None;
         state.closed_ms.clear();
         state.created_ms = self.clock.epoch_ms();
@@ -315,10 +339,7 @@ impl Stream {
     /// `StreamStatus`.
     #[must_use]
     pub fn status(&self) -> StreamStatus {
-        match self.state.borrow().reshard {
-            None => StreamStatus::Active,
-            Some(_) => StreamStatus::Updating,
-        }
+        if self.state.borrow().is_active() { StreamStatus::Active } else { StreamStatus::Updating }
     }
 
     /// When each UpdateShardCount call was accepted.
@@ -395,15 +416,70 @@ impl Stream {
         Ok(())
     }
 
+    /// EnableEnhancedMonitoring.
+    pub fn enable_shard_metrics(
+        &self,
+        metrics: &BTreeSet<String>,
+        now_ms: u64,
+    ) -> Result<(), ApiError> {
+        let metrics = named_shard_metrics(metrics)?;
+        let on = self.shard_metrics().union(&metrics).cloned().collect();
+        self.switch_shard_metrics(on, now_ms)
+    }
+
+    /// DisableEnhancedMonitoring.
+    pub fn disable_shard_metrics(
+        &self,
+        metrics: &BTreeSet<String>,
+        now_ms: u64,
+    ) -> Result<(), ApiError> {
+        let metrics = named_shard_metrics(metrics)?;
+        let on = self.shard_metrics().difference(&metrics).cloned().collect();
+        self.switch_shard_metrics(on, now_ms)
+    }
+
+    fn switch_shard_metrics(&self, on: BTreeSet<String>, now_ms: u64) -> Result<(), ApiError> {
+        let mut state = self.state.borrow_mut();
+        state.require_active()?;
+        state.switching = Some((now_ms + SWITCH_MS, on));
+        Ok(())
+    }
+
+    /// CreateStream with every shard-level metric.
+    pub fn create_with_shard_metrics(&self) {
+        let now_ms = self.clock.epoch_ms();
+        let all = SHARD_METRICS.map(|metric| (metric.to_owned(), now_ms));
+        self.state.borrow_mut().shard_metrics = BTreeMap::from(all);
+    }
+
+    /// The shard-level metrics that are on.
+    #[must_use]
+    pub fn shard_metrics(&self) -> BTreeSet<String> {
+        self.shard_metrics_since(u64::MAX)
+    }
+
+    /// The shard-level metrics that have been on since `ms` at the latest.
+    #[must_use]
+    pub fn shard_metrics_since(&self, ms: u64) -> BTreeSet<String> {
+        let state = self.state.borrow();
+        let since = state.shard_metrics.iter().filter(|&(_, &since_ms)| since_ms <= ms);
+        since.map(|(metric, _)| metric.clone()).collect()
+    }
+
     /// When the reshard that is under way is over.
     #[must_use]
     pub fn resharded_ms(&self) -> Option<u64> {
         self.state.borrow().reshard.map(|(done_ms, _)| done_ms)
     }
 
-    /// Ends a reshard whose time has come; says whether there was one.
+    /// Ends what keeps the stream UPDATING and whose time has come; says whether that was a reshard.
     pub fn settle(&self, now_ms: u64) -> bool {
         let mut state = self.state.borrow_mut();
+        if let Some((_, on)) = state.switching.take_if(|(done_ms, _)| *done_ms <= now_ms) {
+            let before = std::mem::take(&mut state.shard_metrics);
+            let since = |metric: &String| before.get(metric).copied().unwrap_or(now_ms);
+            state.shard_metrics = on.into_iter().map(|m| (m.clone(), since(&m))).collect();
+        }
         let Some((_, reshard)) = state.reshard.take_if(|(done_ms, _)| *done_ms <= now_ms) else {
             return false;
         };
@@ -494,10 +570,15 @@ impl Stream {
 }
 
 impl State {
+    fn is_active(&self) -> bool {
+        self.reshard.is_none() && self.switching.is_none()
+    }
+
     fn require_active(&self) -> Result<(), ApiError> {
-        match self.reshard {
-            None => Ok(()),
-            Some(_) => Err(ApiError::new("ResourceInUseException", "the stream is UPDATING")),
+        if self.is_active() {
+            Ok(())
+        } else {
+            Err(ApiError::new("ResourceInUseException", "the stream is UPDATING"))
         }
     }
 
@@ -530,6 +611,19 @@ impl State {
         self.traffic.entry(shard).or_default().add(traffic);
         (!fits).then(|| Refusal { code: "ProvisionedThroughputExceededException".to_owned() })
     }
+}
+
+/// The metrics that a switch names; `ALL` is each of them.
+fn named_shard_metrics(metrics: &BTreeSet<String>) -> Result<BTreeSet<String>, ApiError> {
+    let all = BTreeSet::from(SHARD_METRICS.map(str::to_owned));
+    if metrics.contains("ALL") {
+        return Ok(all);
+    }
+    if metrics.is_empty() || !metrics.is_subset(&all) {
+        let detail = format!("{metrics:?} are no shard-level metrics");
+        return Err(ApiError::new("InvalidArgumentException", detail));
+    }
+    Ok(metrics.clone())
 }
 
 /// What the API refuses before it looks at the stream.

@@ -1,8 +1,9 @@
 //! What holds at every step, in every scenario.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sluice::scaling::{AlarmState, Policy, StreamStatus};
+use sluice::scaling::shard_metrics::{PAUSE_MS, SHARD_METRICS_ALL};
+use sluice::scaling::{AlarmState, Policy, ShardLevelMetrics, StreamStatus};
 use sluice_cloud::Cloud;
 use sluice_cloud::cloud::{Entry, Happening};
 
@@ -34,6 +35,12 @@ pub struct Invariants {
     pub calls: u32,
     /// SplitShard calls that AWS accepted.
     pub splits: u32,
+    /// Times that the scaler switched shard-level metrics on, and off.
+    pub shard_metric_switches: (u32, u32),
+    /// When it last did so.
+    switched_ms: Option<u64>,
+    /// Shard-level metrics that a person switched on.
+    by_hand: BTreeSet<String>,
     /// Calls that AWS's rules refused.
     pub refused_by_rule: u32,
     /// Open shards one after another.
@@ -74,6 +81,9 @@ impl Invariants {
             accepted_ms: Vec::new(),
             calls: 0,
             splits: 0,
+            shard_metric_switches: (0, 0),
+            switched_ms: None,
+            by_hand: BTreeSet::new(),
             refused_by_rule: 0,
             path: vec![open_shards],
             changed_ms: 0,
@@ -101,8 +111,11 @@ impl Invariants {
                 self.disturb(now_ms);
                 self.resharded(now_ms, *from, *to, cloud);
             }
-            Happening::Call { actor: "by-hand", name, result, .. } => {
+            Happening::Call { actor: "by-hand", name, input, result } => {
                 self.disturb(now_ms);
+                if *name == "EnableEnhancedMonitoring" {
+                    self.by_hand.extend(input.split(' ').map(str::to_owned));
+                }
                 if *name == "UpdateShardCount" && result.is_ok() {
                     self.is_out_of_hand = true;
                     self.accept(now_ms);
@@ -176,10 +189,31 @@ impl Invariants {
                 }
             }
             "SplitShard" => self.splits += 1,
+            "EnableEnhancedMonitoring" => {
+                self.shard_metric_switches.0 += 1;
+                self.switch(now_ms);
+            }
+            "DisableEnhancedMonitoring" => {
+                self.shard_metric_switches.1 += 1;
+                self.switch(now_ms);
+                let is_theirs =
+                    |metric| self.by_hand.contains("ALL") || self.by_hand.contains(metric);
+                if input.split(' ').any(is_theirs) {
+                    self.violate(now_ms, format!("a person switched {input} on, the scaler off"));
+                }
+            }
             "PutFunctionConcurrency" | "PutMetricAlarm" => {
                 self.order(now_ms, self.open_shards, cloud, "are open");
             }
             _ => {}
+        }
+    }
+
+    fn switch(&mut self, now_ms: u64) {
+        let last_ms = self.switched_ms.replace(now_ms);
+        // The note is made some calls before the switch.
+        if last_ms.is_some_and(|last_ms| now_ms - last_ms + 1_000 < PAUSE_MS) {
+            self.violate(now_ms, "shard-level metrics were switched again at once".to_owned());
         }
     }
 
@@ -236,6 +270,13 @@ impl Invariants {
         let ends_at = scenario.accepts.ends_at.unwrap_or(self.policy.shard_count_default);
         if self.open_shards != ends_at {
             self.violate(now_ms, format!("{} shards in the end, not {ends_at}", self.open_shards));
+        }
+        let always = scenario.world.shard_level_metrics == ShardLevelMetrics::Always;
+        let as_at_begin = if always { SHARD_METRICS_ALL } else { 0 };
+        let metrics = scenario.accepts.shard_metrics_at_end.unwrap_or(as_at_begin);
+        let on = cloud.stream.shard_metrics();
+        if on.len() != metrics {
+            self.violate(now_ms, format!("{on:?} are on in the end, not {metrics} metrics"));
         }
         if !scenario.accepts.ends_quiet {
             return;

@@ -14,15 +14,15 @@ use sluice::scaling::cost::dollars_per_hour;
 use sluice::scaling::run::{ScalingError, run as run_with};
 use sluice::scaling::{
     Act, AlarmNames, AlarmState, Decision, Ledger, Observation, Policy, ScalingConfig,
-    decide_scale_down, decide_scale_up,
+    ShardLevelMetrics, decide_scale_down, decide_scale_up,
 };
 use sluice_cloud::clock::BEGIN_EPOCH_MS;
 use sluice_cloud::cloud::ProcessorSpec;
 use sluice_cloud::cloudwatch::{MetricAlarm, MetricName};
 use sluice_cloud::functions::Failure;
 use sluice_cloud::{
-    Account, AsyncFunction, Asynchronous, Cloud, Control, ControlCall, ControlFault, Fluid, Life,
-    SkewedClock, Stream, StreamLimits, VirtualClock,
+    Account, AsyncFunction, Asynchronous, Cloud, CloudMetrics, Control, ControlCall, ControlFault,
+    Fluid, Life, SkewedClock, Stream, StreamLimits, VirtualClock,
 };
 use tokio::task::LocalSet;
 
@@ -105,6 +105,8 @@ pub struct Outcome {
     pub dead_letter_bytes: f64,
     /// What the shards cost.
     pub dollars: f64,
+    /// What the shard-level metrics cost.
+    pub shard_metrics_dollars: f64,
     /// Calls of the control plane of all kinds.
     pub control_calls: u64,
 }
@@ -149,16 +151,18 @@ impl Log {
     }
 }
 
-/// Takes the decisions out of a function's EMF lines.
+/// Takes the decisions out of a function's EMF lines; CloudWatch takes the metrics.
 #[derive(Clone)]
 struct Decisions {
     log: Log,
+    metrics: CloudMetrics,
     actor: &'static str,
     latest: Rc<RefCell<String>>,
 }
 
 impl EmitMetrics for Decisions {
     fn emit(&self, line: &str) {
+        self.metrics.emit(line);
         let line: Value = serde_json::from_str(line).expect("an EMF line is JSON");
         let decision = line["Decision"].as_str().expect("a decision").to_owned();
         // What is decided every minute is said once.
@@ -189,7 +193,8 @@ fn start_function(
 ) -> Rc<AsyncFunction> {
     let clock =
         SkewedClock { clock: cloud.clock(), ahead_ms: scenario.world.clock_ahead_seconds * 1_000 };
-    let metrics = Decisions { log: log.clone(), actor, latest: Rc::default() };
+    let metrics = CloudMetrics::new(Rc::clone(cloud));
+    let metrics = Decisions { log: log.clone(), metrics, actor, latest: Rc::default() };
     let (cloud_of_handler, log, config) = (Rc::clone(cloud), log.clone(), config.clone());
     let handler = move |event: String| -> LocalBoxFuture<'static, Result<String, Failure>> {
         let control = Control::new(Rc::clone(&cloud_of_handler), actor);
@@ -356,7 +361,7 @@ fn build(scenario: &Scenario, options: &Options, policy: &Policy) -> Rc<Cloud> {
     account.create_function("scale-up", None);
     account.create_function("scale-down", None);
     let processor = ProcessorSpec { function: PROCESSOR.to_owned(), event_bytes: 100_000.0 };
-    let shard_level = scenario.world.shard_level_metrics;
+    let shard_level = scenario.world.shard_level_metrics == ShardLevelMetrics::Always;
     let cloud = Cloud::new(clock, STREAM, stream, account, processor, shard_level, options.seed);
     create_alarms(&cloud, scenario, policy, shards);
     let slow = |slow: &[scenario::Slow], usual: u64| {
@@ -375,7 +380,8 @@ fn build(scenario: &Scenario, options: &Options, policy: &Policy) -> Rc<Cloud> {
         bytes: processor.bytes.min(limits.shard_bytes_per_second as f64 * share),
         records: processor.records.min(limits.shard_records_per_second as f64 * share),
     };
-    cloud.set_fluid(Fluid::new(paced, arrivals(&scenario.traffic, options.seed)));
+    let sent = paced.times(scenario.world.sent_factor);
+    cloud.set_fluid(Fluid::new(sent, arrivals(&scenario.traffic, options.seed)));
     Rc::new(cloud)
 }
 
@@ -556,6 +562,7 @@ impl Schedule {
                 Happens::PutConcurrency(to) => cloud.by_hand_put_concurrency(PROCESSOR, *to),
                 Happens::StackUpdate(_) => stack_update(policy, cloud),
                 Happens::ReshardSeconds(seconds) => cloud.stream.set_limits(limits(*seconds)),
+                Happens::EnableShardMetrics(metrics) => cloud.by_hand_enable_shard_metrics(metrics),
             }
         }
     }
@@ -630,6 +637,14 @@ fn outcome(
         within(invariants.splits, accepts.splits),
         format!("{} SplitShard calls, not within {:?}", invariants.splits, accepts.splits),
     );
+    let (on, off) = invariants.shard_metric_switches;
+    expect(
+        (on, off) == accepts.shard_metric_switches,
+        format!(
+            "shard-level metrics were switched on {on} times and off {off} times, not {:?}",
+            accepts.shard_metric_switches
+        ),
+    );
     let lag = fluid.lag_seconds_max;
     let lag_max = accepts.lag_seconds_max;
     expect(lag <= lag_max, format!("{lag} s behind, more than {lag_max} s"));
@@ -659,6 +674,7 @@ fn outcome(
         lag_seconds_max: lag,
         dead_letter_bytes: fluid.dead.bytes,
         dollars,
+        shard_metrics_dollars: cloud.shard_metrics_dollars(),
         control_calls: cloud.calls().len() as u64,
     }
 }

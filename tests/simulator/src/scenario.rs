@@ -1,10 +1,11 @@
 //! A scenario: why it exists, what happens, what it accepts. Read from a TOML file.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use serde::{Deserialize, Deserializer};
-use sluice::scaling::{Policy, Rate};
+use sluice::scaling::{Policy, Rate, ShardLevelMetrics};
 
 /// Milliseconds since the simulation's begin, which is midnight; written `"26:10"` or `"26:10:30"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,14 +188,18 @@ pub struct World {
     pub shards: Option<u32>,
     /// The account's concurrency.
     pub account_concurrency: u32,
+    /// What is sent, as a multiple of the processors' pace: above 1, other writers send beside them,
+    /// and all shards refuse alike once they are full.
+    pub sent_factor: f64,
     /// A reshard takes so long.
     pub reshard_seconds: u64,
     /// Whether there is the alarm on the processors' own metric.
     pub fast_alarm: bool,
     /// The period of the stream's alarms.
     pub alarm_period_seconds: u32,
-    /// Whether each shard has metrics of its own.
-    pub shard_level_metrics: bool,
+    /// Who switches the metrics of each shard: `auto`, `true` or `false`.
+    #[serde(deserialize_with = "shard_level_metrics")]
+    pub shard_level_metrics: ShardLevelMetrics,
     /// Whether the one-minute schedule runs.
     pub reconcile: bool,
     /// When the off-peak schedule runs, every day.
@@ -210,16 +215,23 @@ impl Default for World {
         Self {
             shards: None,
             account_concurrency: 1_000,
+            sent_factor: 1.0,
             reshard_seconds: 90,
             fast_alarm: true,
             alarm_period_seconds: 60,
-            shard_level_metrics: false,
+            shard_level_metrics: ShardLevelMetrics::Auto,
             reconcile: true,
             off_peak: Window { from: At(3_600_000), until: At(5 * 3_600_000) },
             retries: true,
             clock_ahead_seconds: 0,
         }
     }
+}
+
+fn shard_level_metrics<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<ShardLevelMetrics, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
 /// Calls that go wrong.
@@ -330,6 +342,8 @@ pub enum Happens {
     StackUpdate(bool),
     /// From now on a reshard takes so long.
     ReshardSeconds(u64),
+    /// A person switches shard-level metrics on past the scaler.
+    EnableShardMetrics(BTreeSet<String>),
 }
 
 /// What a scenario accepts, besides what always holds.
@@ -343,6 +357,11 @@ pub struct Accepts {
     /// SplitShard calls that were accepted, at least and at most.
     #[serde(default)]
     pub splits: (u32, u32),
+    /// Times that the scaler switched shard-level metrics on, and off again.
+    #[serde(default)]
+    pub shard_metric_switches: (u32, u32),
+    /// Shard-level metrics that are on in the end; all or none, as at the begin, unless given.
+    pub shard_metrics_at_end: Option<usize>,
     /// No event is delivered later than this.
     pub lag_seconds_max: u64,
     /// Nothing more goes to the dead-letter queue.

@@ -4,11 +4,15 @@
 //! This file looks and acts, as `scaling::observe` and `scaling::act` do against AWS; it decides
 //! nothing.
 
+use std::collections::BTreeSet;
+
 use sluice::scaling::observation::{AlarmLimit, MinuteLoad};
+use sluice::scaling::shard_metrics::Switched;
 use sluice::scaling::state::State;
 use sluice::scaling::{
-    Act, AlarmSeen, AlarmState, Decision, FunctionSeen, Load, Observation, Policy, Rate, ShardLoad,
-    Wake, decide, decide_scale_down, decide_scale_up,
+    Act, AlarmSeen, AlarmState, Decision, FunctionSeen, Load, Observation, Policy, Rate,
+    ShardLevelMetrics, ShardLoad, ShardMetricsSeen, Wake, decide, decide_scale_down,
+    decide_scale_up,
 };
 
 use crate::clock::SECONDS_PER_MINUTE;
@@ -21,7 +25,7 @@ pub const SOURCE: &str = "docs/architecture.md; the code is shared/src/scaling";
 /// The off-peak schedule runs every so many seconds.
 const OFF_PEAK_EVERY_SECONDS: u64 = 600;
 /// Metrics that one look at the load reads, with one processor function.
-const METRICS_PER_LOOK: f64 = 10.0;
+const METRICS_PER_LOOK: f64 = 11.0;
 /// Alarms are not older than so many minutes when they go off.
 const EVALUATION_MINUTES: usize = 5;
 /// Minutes that ages are taken over, as `scaling::observe` has it.
@@ -233,6 +237,12 @@ impl Sluice {
             load: None,
             shards: None,
             off_peak,
+            // The load is even: no shard is hot.
+            shard_metrics: ShardMetricsSeen {
+                mode: ShardLevelMetrics::Never,
+                on: BTreeSet::new(),
+                switched: Switched::default(),
+            },
         };
         world.effort.wake_ups += 1.0;
         if decide::needs_load(&seen) {
@@ -274,6 +284,7 @@ impl Sluice {
                         refused_records: rate(minute.refused).records,
                         sent,
                         wanted: sent.times(came_in),
+                        open_shards: None,
                     }
                 }
                 None => MinuteLoad { sent, wanted: sent, ..MinuteLoad::default() },
@@ -313,6 +324,7 @@ impl Sluice {
                     let found = self.alarms.iter_mut().find(|known| known.name == *alarm);
                     found.expect("an alarm of this stream").state = AlarmState::InsufficientData;
                 }
+                Act::ShardMetrics(_) => unreachable!("no shard is hot in this world"),
             }
         }
     }
