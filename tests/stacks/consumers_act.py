@@ -64,6 +64,8 @@ class Comparison:
 class Act:
     """What happened."""
 
+    # s3:// and where the lines lie.
+    archive_url: str
     archive: Comparison
     archive_s: float
     # What the archiver had been handed, and when: (epoch seconds, records).
@@ -71,6 +73,8 @@ class Act:
     mapping: dict[str, Any]
     lines_bytes: int
     window_ms: tuple[int, int]
+    # What the replayer was invoked with.
+    event: dict[str, Any]
     replay: Comparison
     replay_began_s: float
     replay_s: float
@@ -99,14 +103,14 @@ class Act:
         begin, end = (utc(ms) for ms in self.window_ms)
         return [
             ("archived", f"{self.archive.found:,} of {self.archive.expected:,} events, byte for byte, {self.archive_s:.1f} s after the launch began"),
-            ("lost, duplicated", f"{self.archive.lost:,}, {self.archive.duplicated:,}"),
+            ("of them lost, duplicated", f"{self.archive.lost:,}, {self.archive.duplicated:,}"),
             ("batches", f"{self.mapping['invocations']:,} of {self.mapping['records']:,} records, {self.mapping['failures']:,} failed"),
             ("lines in S3", f"{self.lines_bytes:,} bytes"),
-            ("replayed window", f"{begin} to {end} UTC, the first half"),
+            ("window", f"{begin} to {end} UTC, the first half"),
             ("replayed", f"{self.replay.found:,} of {self.replay.expected:,} records, {self.replay_events:,} events, in {self.replay_s:.1f} s"),
-            ("runs", f"{len(self.runs):,}, each but the first woken by the one before"),
-            ("lost, duplicated ", f"{self.replay.lost:,}, {self.replay.duplicated:,}"),
+            ("of them lost, duplicated", f"{self.replay.lost:,}, {self.replay.duplicated:,}"),
             ("without the mark", f"{self.unmarked:,}"),
+            ("runs", f"{len(self.runs):,}, each but the first woken by the one before"),
             *[("not as it should be", problem) for problem in self.problems],
         ]  # fmt: skip
 
@@ -218,12 +222,14 @@ def play(
     held = {(record.partition_key, record.data): events for record, events in window}
     replay_arrivals = [(record.arrived_ms, held.get(original(record), 0)) for record in came]
     return Act(
+        archive_url=f"s3://{archive.bucket}/{archive.prefix}",
         archive=compared,
         archive_s=archive_s,
         handed_over=watch.samples,
         mapping=mapping,
         lines_bytes=sum(len(line) + 1 for line in lines),
         window_ms=(begin_ms, end_ms),
+        event=event,
         replay=Comparison.of(
             Counter((record.partition_key, record.data) for record, _ in window), Counter(map(original, came))
         ),

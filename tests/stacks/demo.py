@@ -261,7 +261,9 @@ def print_examples(verdict_sent: Counter[Event], arrivals: Arrivals) -> None:
             print(f"  {title}, {count} ×: {event.log_group} {event.log_stream} {event.timestamp} {event.message[:80]!r}")
 
 
-def print_how_to_talk(engines: local.Engines, pipeline: stack.Pipeline, failing: stack.Pipeline | None) -> None:
+def print_how_to_talk(
+    engines: local.Engines, pipeline: stack.Pipeline, failing: stack.Pipeline | None, consumed: consumers_act.Act | None
+) -> None:
     aws = Path(sys.executable).with_name("aws")
     python = Path(sys.executable)
     print(f"""
@@ -278,7 +280,7 @@ The engines stay up. To talk to them:
   k list-shards --stream-name {pipeline.stream_name} --query 'Shards[].ShardId' --output text
   a sqs receive-message --queue-url {pipeline.dead_letter_queue_url} --message-attribute-names All
   a logs filter-log-events --log-group-name {pipeline.log_group} --query 'events[-3:].message'
-{how_to_repair(engines, failing) if failing else ""}
+{how_to_repair(engines, failing) if failing else ""}{how_to_read_on(consumed) if consumed else ""}
 To stop them:
 
   {python} {Path(__file__).resolve()} stop
@@ -294,6 +296,15 @@ What the third act left in quarantine:
   {make} quarantine-show {queue}
   {make} quarantine-send-back {queue}
   a lambda invoke --function-name {failing.replayer} /dev/stdout
+"""
+
+
+def how_to_read_on(consumed: consumers_act.Act) -> str:
+    return f"""
+The archive goes on with whatever comes into the stream; the newest of it, and the first half once more:
+
+  a s3 ls --recursive {consumed.archive_url} | tail -3
+  a lambda invoke --function-name {consumers_act.REPLAY_STACK} --payload '{json.dumps(consumed.event)}' /dev/stdout
 """
 
 
@@ -427,7 +438,7 @@ def run(options: Options, progress: Progress) -> bool:
         )
         print(f"Report: {page}")
         if options.keep:
-            print_how_to_talk(engines, pipeline, failures.pipeline if failures else None)
+            print_how_to_talk(engines, pipeline, failures.pipeline if failures else None, consumed)
             kept = True
         return good
     finally:
