@@ -390,15 +390,18 @@ def failed(act: failure_act.Act) -> str:
 
 
 def read_by_the_archiver(act: consumers_act.Act) -> str:
-    first = act.handed_over[0][0]
-    plot = Plot(act.handed_over[-1][0] - first, act.mapping["records"], "seconds since the launch began", "records")
+    # From just before the first batch: before that it was being launched.
+    waited = sum(count == 0 for _, count in act.handed_over)
+    samples = act.handed_over[max(0, waited - 1) :]
+    first = samples[0][0]
+    plot = Plot(samples[-1][0] - first, act.mapping["records"], "seconds since its first batch", "records")
     points: list[tuple[float, float]] = []
-    for at, count in act.handed_over:
+    for at, count in samples:
         if points:
             points.append((at - first, points[-1][1]))
         points.append((at - first, count))
     plot.line("sa", points)
-    text = f"From the oldest record on, in {act.mapping['invocations']:,} batches.{key('a', 'handed over and not named in an answer')}."
+    text = f"Running total, from the stream's oldest record on.{key('a', 'handed over, and archived by its answer')}."
     return card("What the archiver has", text, plot.svg("Records handed to the archiver over time"))
 
 
@@ -425,7 +428,7 @@ def once_more(act: consumers_act.Act) -> str:
 def consumed(act: consumers_act.Act) -> str:
     body = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in act.rows())
     text = "What was sent against what lies in S3; what lay in the window against what the second stream got."
-    count = f'<section class="card"><h2>The count</h2><p>{text}</p><table>{body}</table></section>'
+    count = f'<section class="card wide"><h2>The count</h2><p>{text}</p><table>{body}</table></section>'
     return (
         '<h2 class="part">Who reads the stream</h2><p>The archiver carries the first act\'s stream into S3; the replayer brings the '
         "first half of it into a second stream.</p>"
