@@ -1,4 +1,4 @@
-"""Launches the two templates on the local engines as a user would on AWS: with the AWS CLI, through CloudFormation."""
+"""Launches the templates on the local engines as a user would on AWS: with the AWS CLI, through CloudFormation."""
 
 from __future__ import annotations
 
