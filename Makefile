@@ -32,9 +32,9 @@ tools: ## Install the pinned local engines and checks into .tools/
 	@$(PYTHON) tests/stacks/install.py
 
 .PHONY: demo
-demo: tools ## Carry 120,000 log events through the local stacks and compare [FORMAT= TRANSFORM= EVENTS= SEED= LOGS= SCALING=0 FAILURES=0 KEEP=1]
+demo: tools ## Carry 120,000 log events through the local stacks and compare [FORMAT= TRANSFORM= EVENTS= SEED= LOGS= SCALING=0 FAILURES=0 CONSUMERS=0 KEEP=1]
 	@FORMAT='$(FORMAT)' TRANSFORM='$(TRANSFORM)' EVENTS='$(EVENTS)' LOGS='$(LOGS)' KEEP='$(KEEP)' SCALING='$(SCALING)' \
-		FAILURES='$(FAILURES)' SEED='$(if $(filter file,$(origin SEED)),,$(SEED))' $(TOOLS)/python tests/stacks/demo.py
+		FAILURES='$(FAILURES)' CONSUMERS='$(CONSUMERS)' SEED='$(if $(filter file,$(origin SEED)),,$(SEED))' $(TOOLS)/python tests/stacks/demo.py
 
 .PHONY: demo-stop
 demo-stop: ## Stop the engines that `make demo KEEP=1` left up

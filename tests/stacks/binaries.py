@@ -35,7 +35,7 @@ def stream_engine() -> Path:
 
 
 # Everything that users deploy.
-FUNCTIONS = ("log-processor", "dlq-replayer", "scale-up", "scale-down", "archiver")
+FUNCTIONS = ("log-processor", "dlq-replayer", "scale-up", "scale-down", "archiver", "stream-replayer")
 
 
 def functions(*names: str) -> dict[str, Path]:

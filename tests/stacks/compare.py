@@ -43,6 +43,8 @@ class Arrivals:
     arrivals: list[tuple[int, int]] = field(default_factory=list)
     delivered_at: Counter[int] = field(default_factory=Counter)
     record_sizes: list[int] = field(default_factory=list)
+    # Of each record, in the order in which they were taken.
+    record_events: list[int] = field(default_factory=list)
     bytes_by_shard: Counter[str] = field(default_factory=Counter)
     payload_sizes: list[int] = field(default_factory=list)
     put_units: int = 0
@@ -61,6 +63,7 @@ class Arrivals:
                 self.payload_sizes.append(len(part))
             self.delivered_at[record.arrived_ms // 100] += len(parts)
             self.record_sizes.append(record.size)
+            self.record_events.append(len(parts))
             self.bytes_by_shard[record.shard] += record.size
             self.put_units += record.put_units
             self.key_bytes += len(record.partition_key)

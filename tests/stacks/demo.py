@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import binaries
+import consumers_act
 import engines as local
 import failure_act
 import log_lines
@@ -59,6 +60,7 @@ class Options:
     keep: bool
     scaling: bool
     failures: bool
+    consumers: bool
 
     @staticmethod
     def from_environment(environment: dict[str, str]) -> Options:
@@ -86,6 +88,7 @@ class Options:
             keep=one_of("KEEP", ("0", "1")) == "1",
             scaling=one_of("SCALING", ("1", "0")) == "1",
             failures=one_of("FAILURES", ("1", "0")) == "1",
+            consumers=one_of("CONSUMERS", ("1", "0")) == "1",
         )
 
 
@@ -258,7 +261,9 @@ def print_examples(verdict_sent: Counter[Event], arrivals: Arrivals) -> None:
             print(f"  {title}, {count} ×: {event.log_group} {event.log_stream} {event.timestamp} {event.message[:80]!r}")
 
 
-def print_how_to_talk(engines: local.Engines, pipeline: stack.Pipeline, failing: stack.Pipeline | None) -> None:
+def print_how_to_talk(
+    engines: local.Engines, pipeline: stack.Pipeline, failing: stack.Pipeline | None, consumed: consumers_act.Act | None
+) -> None:
     aws = Path(sys.executable).with_name("aws")
     python = Path(sys.executable)
     print(f"""
@@ -275,7 +280,7 @@ The engines stay up. To talk to them:
   k list-shards --stream-name {pipeline.stream_name} --query 'Shards[].ShardId' --output text
   a sqs receive-message --queue-url {pipeline.dead_letter_queue_url} --message-attribute-names All
   a logs filter-log-events --log-group-name {pipeline.log_group} --query 'events[-3:].message'
-{how_to_repair(engines, failing) if failing else ""}
+{how_to_repair(engines, failing) if failing else ""}{how_to_read_on(consumed) if consumed else ""}
 To stop them:
 
   {python} {Path(__file__).resolve()} stop
@@ -291,6 +296,15 @@ What the third act left in quarantine:
   {make} quarantine-show {queue}
   {make} quarantine-send-back {queue}
   a lambda invoke --function-name {failing.replayer} /dev/stdout
+"""
+
+
+def how_to_read_on(consumed: consumers_act.Act) -> str:
+    return f"""
+The archive goes on with whatever comes into the stream; the newest of it, and the first half once more:
+
+  a s3 ls --recursive {consumed.archive_url} | tail -3
+  a lambda invoke --function-name {consumers_act.REPLAY_STACK} --payload '{json.dumps(consumed.event)}' /dev/stdout
 """
 
 
@@ -311,7 +325,8 @@ def run(options: Options, progress: Progress) -> bool:
     stream_engine = binaries.stream_engine()
     scaling_functions = ("scale-up", "scale-down") if options.scaling else ()
     replayer = ("dlq-replayer",) if options.failures else ()
-    built = binaries.functions("log-processor", *scaling_functions, *replayer)
+    consumers = ("archiver", "stream-replayer") if options.consumers else ()
+    built = binaries.functions("log-processor", *scaling_functions, *replayer, *consumers)
     function = built["log-processor"]
     progress.step("starting MiniStack and ferrokinesis on loopback")
     DIRECTORY.mkdir(parents=True, exist_ok=True)
@@ -343,7 +358,8 @@ def run(options: Options, progress: Progress) -> bool:
         drain(engines, progress)
         progress.step("reading the stream back, with aws-kinesis-agg")
         arrivals = Arrivals()
-        arrivals.take(records(engines, pipeline.stream_name), options.record_format, options.transform)
+        written = list(records(engines, pipeline.stream_name))
+        arrivals.take(written, options.record_format, options.transform)
         dead: Counter[Event] = Counter()
         letters = stack.dead_letters(engines, pipeline) + stack.quarantined(engines, pipeline)
         undecodable = 0
@@ -368,7 +384,7 @@ def run(options: Options, progress: Progress) -> bool:
             print_examples(sender.sent, arrivals)
         emf = stack.metrics(stack.function_log(engines, pipeline))
         queue = engines.async_queue()
-        act = failures = None
+        act = failures = consumed = None
         if options.scaling:
             progress.step("now the load changes: launching both stacks around a stream of their own, with scaling")
             act = scaling_act.play(engines, function, built["scale-up"], built["scale-down"], progress.step)
@@ -383,6 +399,23 @@ def run(options: Options, progress: Progress) -> bool:
             progress.step("compared\n")
             print_table(failures.rows())
             good = good and failures.good
+        if options.consumers and written:
+            progress.step("now the stream is read: launching an archive in S3, and a replay of the first half")
+            consumed = consumers_act.play(
+                engines,
+                pipeline.stream_name,
+                written,
+                arrivals.record_events,
+                sender.sent,
+                options.transform,
+                built["archiver"],
+                built["stream-replayer"],
+                progress.step,
+            )
+            progress.step("compared\n")
+            print_table(consumed.rows())
+            print(f"{consumed.archive_told()}\n{consumed.replay_told()}")
+            good = good and consumed.good
         page = report.write(
             DIRECTORY / "report.html",
             report.Facts(
@@ -399,12 +432,13 @@ def run(options: Options, progress: Progress) -> bool:
                 queue=queue,
                 act=act,
                 failures=failures,
+                consumed=consumed,
                 origin=f"LOGS={options.logs}" if options.logs else f"SEED={options.seed} EVENTS={total}",
             ),
         )
         print(f"Report: {page}")
         if options.keep:
-            print_how_to_talk(engines, pipeline, failures.pipeline if failures else None)
+            print_how_to_talk(engines, pipeline, failures.pipeline if failures else None, consumed)
             kept = True
         return good
     finally:
@@ -436,7 +470,7 @@ def main() -> int:
         print("stopped" if local.stop_left_up(DIRECTORY / "run") else "nothing to stop")
         return 0
     if sys.argv[1:]:
-        print(__doc__, "\n\nusage: demo.py [stop]; set FORMAT, TRANSFORM, SEED, EVENTS, LOGS, KEEP, SCALING, FAILURES in the environment")
+        print(__doc__, "\n\nusage: demo.py [stop]; set FORMAT, TRANSFORM, SEED, EVENTS, LOGS, KEEP, SCALING, FAILURES, CONSUMERS in the environment")
         return 2
     # SIGINT too: a shell that starts this in the background hands it on ignored, and Python then leaves it so.
     signal.signal(signal.SIGINT, interrupted)

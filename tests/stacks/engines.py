@@ -91,6 +91,11 @@ class Engines:
         with urllib.request.urlopen(f"{self.endpoint}/_sluice/cloudwatch", timeout=10) as answer:
             return dict(json.load(answer))
 
+    def mapping(self, function: str) -> dict[str, Any]:
+        """How far the event source mapping of a function is (see event_source_mapping.py); empty until it is played."""
+        with urllib.request.urlopen(f"{self.endpoint}/_sluice/mappings", timeout=10) as answer:
+            return dict(json.load(answer).get(function, {}))
+
     def fire_schedule(self, name: str) -> None:
         """Lets a schedule be due now."""
         self._post(f"{self.endpoint}/_sluice/schedules/{name}")

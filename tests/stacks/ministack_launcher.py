@@ -9,9 +9,12 @@
 4. CloudFormation conditions: MiniStack leaves Fn::Join in them unevaluated, so that every list counts as not empty.
 5. CloudWatch and EventBridge Scheduler: see metrics_and_alarms.py. MiniStack keeps alarms and schedules and answers for
    them, without a look at roles when the Rust SDK asks; it neither evaluates an alarm over the stream's metrics, nor lets one invoke a function, nor fires a schedule.
-6. It ends with whoever started it, unless `--stay` is given: a killed demo leaves nothing behind.
+6. Kinesis -> Lambda: see event_source_mapping.py. MiniStack's own poller sees only streams of its own and ignores item
+   failures, retries and the on-failure destination; what its filter patterns match, MiniStack decides.
+7. It ends with whoever started it, unless `--stay` is given: a killed demo leaves nothing behind.
 
-`GET /_sluice/async-queue` shows what the queue holds and `GET /_sluice/cloudwatch` how its alarms stand;
+`GET /_sluice/async-queue` shows what the queue holds, `GET /_sluice/cloudwatch` how its alarms stand and
+`GET /_sluice/mappings` how far the event source mapping of each function is;
 `POST /_sluice/schedules/NAME` lets a schedule be due; `GET /_sluice/queues/NAME` counts messages and the log events that
 they say they hold, without receiving them; `POST /_sluice/queues/NAME/wait-over` lets the time pass for which a
 queue's messages are invisible or delayed (an hour after a failed replay); `POST /_sluice/sqs-down/SECONDS` lets SQS answer
@@ -29,6 +32,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +47,12 @@ from ministack.services import cloudwatch, cloudwatch_logs, lambda_svc, schedule
 from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
 
 from async_queue import AsyncQueue
+from event_source_mapping import EventSourceMapping, Settings
 from metrics_and_alarms import MINUTE_S, CloudWatch, key, permits
 
 STATUS_PATH = "/_sluice/async-queue"
 CLOUDWATCH_PATH = "/_sluice/cloudwatch"
+MAPPINGS_PATH = "/_sluice/mappings"
 SCHEDULES_PATH = "/_sluice/schedules/"
 QUEUES_PATH, WAIT_OVER = "/_sluice/queues/", "/wait-over"
 SQS_DOWN_PATH = "/_sluice/sqs-down/"
@@ -232,7 +238,48 @@ def play_cloudwatch() -> tuple[CloudWatch, AsyncQueue]:
     return played, queue
 
 
-def close_the_holes() -> tuple[CloudWatch, AsyncQueue]:
+class Mappings:
+    """Plays every Kinesis mapping that MiniStack keeps, from the moment that it is there."""
+
+    def __init__(self, watch: Callable[[str, str, float], None]) -> None:
+        self._watch = watch
+        self._played: dict[str, EventSourceMapping] = {}
+        lambda_svc._poll_kinesis = lambda: False
+        threading.Thread(target=self._run, daemon=True, name="event-source-mappings").start()
+
+    def status(self) -> dict[str, Any]:
+        return {played.function: played.status() for played in list(self._played.values())}
+
+    def _run(self) -> None:
+        while True:
+            there = {uuid: one for uuid, one in list(lambda_svc._esms.items()) if ":kinesis:" in one["EventSourceArn"]}
+            for uuid in there.keys() - self._played.keys():
+                self._played[uuid] = self._play(there[uuid]).start()
+            for uuid in self._played.keys() - there.keys():
+                self._played.pop(uuid).stop()
+            time.sleep(0.1)
+
+    def _play(self, mapping: dict[str, Any]) -> EventSourceMapping:
+        settings = Settings.of(mapping)
+
+        def invoke(event: dict[str, Any]) -> dict[str, Any]:
+            function = lambda_svc._functions.get(settings.function)
+            if function is None:
+                return {"error": True, "body": {"errorMessage": f"there is no function {settings.function}"}}
+            return dict(lambda_svc._execute_function_with_config_scope(function, event))
+
+        return EventSourceMapping(
+            # The account's root, where AWS reads as the function's role.
+            boto3.client("kinesis", config=Config(max_pool_connections=32)),
+            settings,
+            invoke,
+            lambda arn, body: send_to_queue(arn, body, {}),
+            lambda records: lambda_svc._apply_filter_criteria(records, mapping),
+            lambda metric, value: self._watch(metric, settings.function, value),
+        )
+
+
+def close_the_holes() -> tuple[CloudWatch, AsyncQueue, Mappings]:
     played, queue = play_cloudwatch()
     lambda_svc.invoke_async_with_retry = lambda function, event: queue.put(function, event)
     cloudwatch_logs._fanout_to_subscription_filters = lambda group, stream, events: forward_to_subscriptions(
@@ -244,7 +291,7 @@ def close_the_holes() -> tuple[CloudWatch, AsyncQueue]:
     iam_evaluator._resolve_condition_key = lambda name, context: (
         "true" if name.lower() == "aws:securetransport" else resolve(name, context)
     )
-    return played, queue
+    return played, queue, Mappings(played.take_from_queue)
 
 
 def fire_schedule(played: CloudWatch, name: str) -> dict[str, Any]:
@@ -297,7 +344,7 @@ def asks_sqs(scope: dict[str, Any]) -> bool:
     )
 
 
-def with_status(app: Any, played: CloudWatch, queue: AsyncQueue) -> Any:
+def with_status(app: Any, played: CloudWatch, queue: AsyncQueue, mappings: Mappings) -> Any:
     sqs_down_until = 0.0
 
     async def serve(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -312,6 +359,8 @@ def with_status(app: Any, played: CloudWatch, queue: AsyncQueue) -> Any:
             answer: dict[str, Any] = queue.status()
         elif path == CLOUDWATCH_PATH:
             answer = {**played.status(), "in_flight": lambda_svc.executions_in_flight()[1]}
+        elif path == MAPPINGS_PATH:
+            answer = mappings.status()
         elif path.startswith(SCHEDULES_PATH) and scope["method"] == "POST":
             answer = fire_schedule(played, path.removeprefix(SCHEDULES_PATH))
         elif path.startswith(QUEUES_PATH) and path.endswith(WAIT_OVER) and scope["method"] == "POST":

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import consumers_act
 import dashboard
 import failure_act
 from scaling_act import MINUTE_S, Act
@@ -71,6 +72,7 @@ class Facts:
     queue: dict[str, int]
     act: Act | None = None
     failures: failure_act.Act | None = None
+    consumed: consumers_act.Act | None = None
 
 
 def ticks(most: float, wanted: int = 5) -> list[float]:
@@ -387,6 +389,53 @@ def failed(act: failure_act.Act) -> str:
     )
 
 
+def read_by_the_archiver(act: consumers_act.Act) -> str:
+    # From just before the first batch: before that it was being launched.
+    waited = sum(count == 0 for _, count in act.handed_over)
+    samples = act.handed_over[max(0, waited - 1) :]
+    first = samples[0][0]
+    plot = Plot(samples[-1][0] - first, act.mapping["records"], "seconds since its first batch", "records")
+    points: list[tuple[float, float]] = []
+    for at, count in samples:
+        if points:
+            points.append((at - first, points[-1][1]))
+        points.append((at - first, count))
+    plot.line("sa", points)
+    text = f"Running total, from the stream's oldest record on.{key('a', 'handed over, and archived by its answer')}."
+    return card("What the archiver has", text, plot.svg("Records handed to the archiver over time"))
+
+
+def once_more(act: consumers_act.Act) -> str:
+    """The window as it was, and the replay of it, each from its own beginning."""
+
+    def totals(arrivals: Sequence[tuple[int, int]], first_ms: float) -> list[tuple[float, float]]:
+        by_tenth: Counter[int] = Counter()
+        for at_ms, events in arrivals:
+            by_tenth[int((at_ms - first_ms) // 100)] += events
+        return running_total(by_tenth, 0)
+
+    before = totals(act.window_arrivals, act.window_ms[0])
+    again = totals(act.replay_arrivals, act.replay_began_s * 1000)
+    plot = Plot(max(before[-1][0], again[-1][0]), max(before[-1][1], again[-1][1]), "seconds since its beginning", "events")
+    plot.line("sa", before)
+    plot.line("sb", again)
+    for run in act.runs[:-1]:
+        plot.mark(run["_aws"]["Timestamp"] / 1000 - act.replay_began_s, "wakes itself")
+    text = f"Running totals.{key('a', 'when it was first written')}{key('b', 'replayed, at a chosen rate')}. The lines end at one height."
+    return card("The first half once more", text, plot.svg("Events of the first half, and of its replay, over time"))
+
+
+def consumed(act: consumers_act.Act) -> str:
+    body = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in act.rows())
+    text = "What was sent against what lies in S3; what lay in the window against what the second stream got."
+    count = f'<section class="card wide"><h2>The count</h2><p>{text}</p><table>{body}</table></section>'
+    return (
+        '<h2 class="part">Who reads the stream</h2><p>The archiver carries the first act\'s stream into S3; the replayer brings the '
+        "first half of it into a second stream.</p>"
+        f'<div class="grid">{count}{read_by_the_archiver(act)}{once_more(act)}</div>'
+    )
+
+
 def lag_shown(act: str, lines: Sequence[dict[str, Any]]) -> str:
     """The dashboard's widget on lag, of one act."""
     percents = (50, 99)
@@ -448,7 +497,7 @@ def write(path: Path, facts: Facts) -> Path:
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>Sluice demo</title><style>{STYLE}</style><main><h1>{html.escape(facts.title)}</h1>"
         f'<p class="origin">{html.escape(facts.origin)}</p>{verdict}<div class="grid">{"".join(cards)}</div>{scaled(facts.act) if facts.act else ""}'
-        f'{failed(facts.failures) if facts.failures else ""}{as_the_dashboard(facts)}'
+        f'{failed(facts.failures) if facts.failures else ""}{consumed(facts.consumed) if facts.consumed else ""}{as_the_dashboard(facts)}'
         "<footer>Local engines, not AWS: times are this machine's. Arrival is taken from the stream engine's own log in "
         "milliseconds, because it serves ApproximateArrivalTimestamp in whole seconds. $ per TB: put units and fully used "
         "shard-hours at us-east-1 list prices, without Lambda.</footer></main></html>",

@@ -1,4 +1,4 @@
-"""Launches the two templates on the local engines as a user would on AWS: with the AWS CLI, through CloudFormation."""
+"""Launches the templates on the local engines as a user would on AWS: with the AWS CLI, through CloudFormation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 from binaries import package
 from engines import REGION, ROOT, Engines, plain_environment
 
+# What MiniStack takes every caller for.
+ACCOUNT = "000000000000"
 CODE_BUCKET = "sluice-code"
 # Of a template in the call itself. (CloudFormation quotas)
 TEMPLATE_BYTES_MAX = 51_200
@@ -191,6 +193,93 @@ def launch_scaling(
     return scaling
 
 
+@dataclass
+class Archive:
+    """The archive's stack, launched."""
+
+    function_name: str
+    bucket: str
+    prefix: str
+    on_failure_queue_url: str
+    mapping_id: str
+
+
+def launch_archive(
+    engines: Engines, archiver: Path, stack: str, stream_name: str, parameters: Mapping[str, Any] | None = None
+) -> Archive:
+    """Launches infra/archive.yaml against a stream; its mapping begins to read at once (see event_source_mapping.py)."""
+    launched = deploy(
+        engines,
+        ARCHIVE,
+        stack,
+        {
+            "StreamName": stream_name,
+            "FunctionName": stack,
+            "CodeS3Bucket": CODE_BUCKET,
+            "CodeS3Key": upload_code(engines, archiver, "archiver.zip"),
+            # The mapping that is played here does not halve.
+            "BisectBatchOnFunctionError": "false",
+            **(parameters or {}),
+        },
+    )
+    return Archive(
+        function_name=launched["FunctionName"],
+        bucket=launched["BucketName"],
+        prefix=str((parameters or {}).get("Prefix", "events/")),
+        on_failure_queue_url=launched["OnFailureQueueUrl"],
+        mapping_id=launched["MappingId"],
+    )
+
+
+def launch_stream_replay(
+    engines: Engines,
+    replayer: Path,
+    stack: str,
+    stream_name: str,
+    target_streams: Sequence[str] = (),
+    target_functions: Sequence[str] = (),
+    parameters: Mapping[str, Any] | None = None,
+) -> str:
+    """Launches infra/stream-replay.yaml against a stream, with these as targets; returns the function's name."""
+    launched = deploy(
+        engines,
+        STREAM_REPLAY,
+        stack,
+        {
+            "StreamName": stream_name,
+            "FunctionName": stack,
+            "TargetStreamArns": ",".join(f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/{name}" for name in target_streams),
+            "TargetFunctionArns": ",".join(
+                f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}" for name in target_functions
+            ),
+            "CodeS3Bucket": CODE_BUCKET,
+            "CodeS3Key": upload_code(engines, replayer, "stream-replayer.zip"),
+            **(parameters or {}),
+        },
+    )
+    functions = engines.client("lambda")
+    # MiniStack's CloudFormation drops both; the values are the template's.
+    functions.put_function_concurrency(FunctionName=launched["FunctionName"], ReservedConcurrentExecutions=1)
+    functions.put_function_recursion_config(FunctionName=launched["FunctionName"], RecursiveLoop="Allow")
+    return launched["FunctionName"]
+
+
+def caught_up(engines: Engines, archive: Archive, stalled_s_max: float = 60) -> dict[str, Any]:
+    """Waits until the archive's mapping has handed over all that is in the stream, as long as it moves; what it did."""
+    last: dict[str, Any] = {}
+    deadline = time.monotonic() + stalled_s_max
+    while True:
+        engines.check_alive()
+        status = engines.mapping(archive.function_name)
+        if status != last:
+            last, deadline = status, time.monotonic() + stalled_s_max
+        if status.get("is_caught_up"):
+            return status
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the archive has stood still for {stalled_s_max:.0f} s: {status}")
+        time.sleep(0.1)
+
+
 def create_stream(engines: Engines, name: str, shard_count: int) -> None:
     """Makes in ferrokinesis, which serves the stream's data, the stream that CloudFormation made in MiniStack."""
     kinesis = engines.client("kinesis")
@@ -328,6 +417,13 @@ def function_log(engines: Engines, pipeline: Pipeline, function: str | None = No
     group = f"/sluice/{function}" if function else pipeline.log_group
     pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
     return [event["message"] for page in pages for event in page["events"]]
+
+
+def replay_runs(engines: Engines, function: str) -> list[dict[str, Any]]:
+    """What each run of the stream replayer reported, oldest first."""
+    pages = engines.client("logs").get_paginator("filter_log_events").paginate(logGroupName=f"/sluice/{function}")
+    lines = metrics([event["message"] for page in pages for event in page["events"]])
+    return sorted((line for line in lines if "ReplaysStopped" in line), key=lambda line: int(line["_aws"]["Timestamp"]))
 
 
 def decisions(engines: Engines, scaling: Scaling) -> list[dict[str, Any]]:

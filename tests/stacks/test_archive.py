@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import engines as local
 import pytest
 import stack
+from read_back import archived_lines
 from stack import ARCHIVE, CODE_BUCKET
 
 AGGREGATES = local.ROOT / "shared" / "tests" / "aggregates"
@@ -34,7 +37,7 @@ def archive(engines: local.Engines, functions: dict[str, Path]):
 
 
 def batch(*data: bytes) -> dict[str, Any]:
-    """What an event source mapping hands over. MiniStack plays it without partial batches, so it is not asked to."""
+    """What an event source mapping hands over, made by hand: records that no stream would hold."""
     return {
         "Records": [
             {
@@ -94,3 +97,62 @@ def test_the_mapping_has_its_safe_settings(engines: local.Engines, archive) -> N
     assert (mapping["MaximumRetryAttempts"], mapping["MaximumRecordAgeInSeconds"]) == (3, 72_000)
     assert mapping["BisectBatchOnFunctionError"] is True
     assert mapping["DestinationConfig"]["OnFailure"]["Destination"].startswith("arn:aws:sqs:")
+
+
+def put(engines: local.Engines, stream: str, records: list[tuple[str, bytes]]) -> None:
+    """Writes records, by partition key, as a writer that nobody here wrote."""
+    entries = [{"PartitionKey": key, "Data": data} for key, data in records]
+    answer = engines.client("kinesis").put_records(StreamName=stream, Records=entries)
+    assert answer["FailedRecordCount"] == 0
+
+
+def test_what_is_in_the_stream_comes_into_the_bucket_by_itself(engines: local.Engines, functions: dict[str, Path]) -> None:
+    stack.create_stream(engines, "archive-mapped", 2)
+    put(engines, "archive-mapped", [(f"k{number}", b'{"before":%d}' % number) for number in range(300)])
+    archive = stack.launch_archive(
+        engines, functions["archiver"], "archive-mapped", "archive-mapped", {"BatchingWindowSeconds": 0, "BatchSize": 50}
+    )
+    assert stack.caught_up(engines, archive)["records"] == 300
+    put(engines, "archive-mapped", [("k", b'{"after":1}')])
+    deadline = time.monotonic() + 60
+    while engines.mapping(archive.function_name)["records"] < 301:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    expected = Counter([b'{"before":%d}' % number for number in range(300)] + [b'{"after":1}'])
+    assert Counter(archived_lines(engines, archive.bucket, archive.prefix)) == expected
+
+
+def test_a_filter_pattern_archives_what_it_matches(engines: local.Engines, functions: dict[str, Path]) -> None:
+    stack.create_stream(engines, "archive-filtered", 1)
+    put(engines, "archive-filtered", [("ours-1", b"a"), ("theirs", b"b"), ("ours-2", b"c")])
+    archive = stack.launch_archive(
+        engines, functions["archiver"], "archive-filtered", "archive-filtered",
+        {"BatchingWindowSeconds": 0, "FilterPattern": '{"partitionKey": [{"prefix": "ours"}]}'},
+    )  # fmt: skip
+    counts = stack.caught_up(engines, archive)
+    assert (counts["records"], counts["filtered"]) == (2, 1)
+    assert sorted(archived_lines(engines, archive.bucket, archive.prefix)) == [b"a", b"c"]
+
+
+def test_where_records_lie_that_were_given_up_is_in_the_queue(
+    engines: local.Engines, functions: dict[str, Path]
+) -> None:
+    stack.create_stream(engines, "archive-crash", 1)
+    archive = stack.launch_archive(
+        engines, functions["archiver"], "archive-crash", "archive-crash",
+        {"BatchingWindowSeconds": 0, "MaximumRetryAttempts": 1},
+    )  # fmt: skip
+    # It cannot start without it, which Lambda sees as a crash.
+    stack.set_variables(engines, archive.function_name, DELIVERY_STREAM_NAME=None)
+    put(engines, "archive-crash", [("k", b"one"), ("k", b"two")])
+    deadline = time.monotonic() + 60
+    while engines.mapping(archive.function_name).get("given_up", 0) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (letter,) = stack.looked_at(engines, archive.on_failure_queue_url)
+    place = json.loads(letter["body"])
+    assert place["requestContext"] == {
+        "condition": "RetryAttemptsExhausted", "approximateInvokeCount": 2, "functionArn": archive.function_name
+    }  # fmt: skip
+    assert (place["KinesisBatchInfo"]["shardId"], place["KinesisBatchInfo"]["batchSize"]) == ("shardId-000000000000", 2)
+    assert archived_lines(engines, archive.bucket, archive.prefix) == []

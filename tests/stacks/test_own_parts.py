@@ -13,9 +13,10 @@ import dashboard
 import pytest
 from async_queue import AsyncQueue
 from compare import Arrivals, judge
+from consumers_act import Comparison, first_half
 from demo import BadVariable, Options
 from metrics_and_alarms import CloudWatch, Metrics, emf_points, key, permits
-from read_back import Event, NotReadable, Record, exact_arrival_ms, payloads
+from read_back import Event, NotReadable, Record, archived_event, exact_arrival_ms, payloads
 
 FUNCTION = {"config": {"FunctionName": "f", "DeadLetterConfig": {"TargetArn": "arn:aws:sqs:r:0:q"}}}
 THROTTLED = {"throttle": True, "error": True, "body": {"message": "Rate Exceeded"}}
@@ -95,6 +96,30 @@ def test_the_judge_tells_lost_duplicated_invented_and_dead_lettered_apart() -> N
     assert not judge(Counter(), arrivals(), Counter()).good
 
 
+def test_a_comparison_tells_lost_duplicated_and_invented_apart() -> None:
+    expected = Counter(["one", "two", "two", "three"])
+    for found, told, good in (
+        (["one", "two", "two", "three"], "0 lost, 0 duplicated", True),
+        (["one", "two", "three"], "1 lost, 0 duplicated", False),
+        (["one", "one", "two", "two", "three"], "0 lost, 1 duplicated", True),
+        (["one", "two", "two", "three", "nine"], "0 lost, 0 duplicated, 1 never sent", False),
+    ):
+        compared = Comparison.of(expected, Counter(found))
+        assert (compared.told(), compared.good) == (told, good)
+    assert not Comparison.of(Counter(), Counter()).good, "nothing to compare is no success"
+
+
+def test_the_first_half_is_a_window_of_whole_seconds() -> None:
+    assert first_half([10_900, 14_100, 20_300]) == (10_000, 16_000)
+    assert first_half([10_900]) == (10_000, 11_000)
+
+
+def test_a_line_of_the_archive_gives_its_event_back() -> None:
+    assert archived_event(b'{"a":1}') == b'{"a":1}'
+    assert archived_event(b'{"sluiceText":"two\\nlines \xc3\xa9"}') == "two\nlines é".encode()
+    assert archived_event(b'{"sluiceBase64":"/w=="}') == b"\xff"
+
+
 def test_an_aggregate_with_a_wrong_digest_is_not_taken_for_a_plain_record() -> None:
     from aws_kinesis_agg.aggregator import RecordAggregator
 
@@ -119,7 +144,7 @@ def test_an_arrival_must_be_the_served_one_in_more_detail() -> None:
 @pytest.mark.parametrize(
     "variables",
     [{"FORMAT": "avro"}, {"TRANSFORM": "x"}, {"SEED": "abc"}, {"EVENTS": "0"}, {"EVENTS": "1e5"}, {"KEEP": "yes"},
-     {"SCALING": "no"}, {"FAILURES": "2"}, {"LOGS": "/no/such/path"}],
+     {"SCALING": "no"}, {"FAILURES": "2"}, {"CONSUMERS": "yes"}, {"LOGS": "/no/such/path"}],
 )  # fmt: skip
 def test_a_bad_variable_is_named(variables: dict[str, str]) -> None:
     with pytest.raises(BadVariable, match=next(iter(variables))):

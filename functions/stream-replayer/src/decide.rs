@@ -205,16 +205,17 @@ pub fn is_inside(wake: &Wake, record: &StreamRecord) -> bool {
 
 /// Whether a shard is done after a page that was asked for at `asked_ms`.
 ///
-/// [`End::Until`] only by a record beyond the window, by more than arrival times go back and forth:
-/// a closed shard that is read to its end may say that it is not behind, and its children may still
-/// lie in the window.
+/// A page with records says nothing about those behind them: it may be cut at its size and still
+/// claim to be at the tip, as a local engine does. [`End::Until`] only by a record beyond the window,
+/// by more than arrival times go back and forth: a closed shard that is read to its end may say that
+/// it is not behind, and its children may still lie in the window.
 #[must_use]
 pub fn decide_end(wake: &Wake, page: &RecordsPage, asked_ms: u64) -> Option<End> {
     let stop_ms = wake.until.0 + SLACK_MS;
     if page.records.iter().any(|record| record.arrived_ms >= stop_ms) {
         return Some(End::Until);
     }
-    let is_read = asked_ms.saturating_sub(page.behind_ms) >= stop_ms;
+    let is_read = page.records.is_empty() && asked_ms.saturating_sub(page.behind_ms) >= stop_ms;
     (page.next_iterator.is_none() || is_read).then_some(End::Closed)
 }
 
@@ -434,6 +435,7 @@ mod tests {
         assert_eq!(end(&[until_ms], late, HOUR_MS, true), None, "arrival times go back");
         assert_eq!(end(&[until_ms + SLACK_MS], late, late, true), Some(End::Until));
         assert_eq!(end(&[], late, 0, true), Some(End::Closed), "at the tip");
+        assert_eq!(end(&[until_ms - 1], late, 0, true), None, "a full page that claims the tip");
         assert_eq!(end(&[], until_ms + 1, 0, true), None, "what just arrived may not show yet");
         assert_eq!(end(&[], late, HOUR_MS, true), None, "on the way through an empty stretch");
         assert_eq!(end(&[], late, HOUR_MS, false), Some(End::Closed), "its children go on");

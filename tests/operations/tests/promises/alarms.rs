@@ -1,4 +1,4 @@
-//! Each alarm of both templates goes off when it should, and only then.
+//! Each alarm of every template goes off when it should, and only then.
 //!
 //! The metrics are published as AWS and the functions publish them; that the functions print those
 //! that are theirs is what `dashboards.rs` shows.
@@ -11,7 +11,7 @@ use sluice::scaling::AlarmState;
 use sluice_cloud::clock::BEGIN_EPOCH_MS;
 use sluice_cloud::cloudwatch::{MINUTE_MS, MetricName, MetricStore};
 
-use crate::world::{PROCESSOR, STREAM, all_alarms};
+use crate::world::{ARCHIVER, PROCESSOR, STREAM, STREAM_REPLAYER, all_alarms};
 
 /// A minute's metrics.
 struct Minute<'a> {
@@ -48,6 +48,10 @@ impl Minute<'_> {
         self.put("AWS/SQS", name, &[("QueueName", queue)], value);
     }
 
+    fn firehose(&mut self, name: &str, value: f64) {
+        self.put("AWS/Firehose", name, &[("DeliveryStreamName", "archive-Firehose")], value);
+    }
+
     fn delivery_errors(&mut self, log_group: &str, value: f64) {
         let dimensions =
             [("LogGroupName", log_group), ("DestinationType", "Lambda"), ("FilterName", PROCESSOR)];
@@ -77,6 +81,7 @@ struct Case {
 const DEAD_LETTERS: &str = "sluice-dead-letters-u";
 const QUARANTINE: &str = "carry-QuarantineQueue";
 const REPLAYER: &str = "carry-dlq-replayer";
+const ON_FAILURE: &str = "archive-OnFailureQueue";
 
 const CASES: &[Case] = &[
     Case {
@@ -239,6 +244,65 @@ const CASES: &[Case] = &[
         trouble: |m| m.processor("WantedBytes", 8_000_001.0),
         within: 1..=3,
         calm: &[|m| m.processor("WantedBytes", 8_000_000.0)],
+    },
+    Case {
+        alarm: "archiver-behind",
+        trouble: |m| m.lambda(ARCHIVER, "IteratorAge", 3_600_001.0),
+        within: 1..=10,
+        calm: &[|m| m.lambda(ARCHIVER, "IteratorAge", 3_600_000.0)],
+    },
+    Case {
+        alarm: "archiver-failing",
+        trouble: |m| m.lambda(ARCHIVER, "Errors", 1.0),
+        within: 1..=10,
+        calm: &[|m| m.lambda(ARCHIVER, "Errors", 0.0), |m| m.lambda(PROCESSOR, "Errors", 1.0)],
+    },
+    Case {
+        alarm: "on-failure-not-empty",
+        trouble: |m| m.queue(ON_FAILURE, "ApproximateNumberOfMessagesVisible", 1.0),
+        within: 1..=10,
+        calm: &[|m| m.queue(ON_FAILURE, "ApproximateNumberOfMessagesVisible", 0.0)],
+    },
+    Case {
+        alarm: "on-failure-errors",
+        trouble: |m| m.lambda(ARCHIVER, "DestinationDeliveryFailures", 1.0),
+        within: 1..=10,
+        calm: &[|m| m.lambda(ARCHIVER, "DestinationDeliveryFailures", 0.0)],
+    },
+    Case {
+        alarm: "not-delivered",
+        // One object of ten that S3 refuses.
+        trouble: |m| {
+            for object in 0..10 {
+                m.firehose("DeliveryToS3.Success", if object == 7 { 0.0 } else { 1.0 });
+            }
+        },
+        within: 1..=10,
+        calm: &[|m| m.firehose("DeliveryToS3.Success", 1.0)],
+    },
+    Case {
+        alarm: "firehose-behind",
+        trouble: |m| m.firehose("DeliveryToS3.DataFreshness", 3_601.0),
+        within: 1..=10,
+        calm: &[
+            |m| m.firehose("DeliveryToS3.DataFreshness", 3_600.0),
+            // What BufferSeconds makes of it.
+            |m| m.firehose("DeliveryToS3.DataFreshness", 900.0),
+        ],
+    },
+    Case {
+        alarm: "replay-stopped",
+        trouble: |m| {
+            m.put("Sluice", "ReplaysStopped", &[("FunctionName", STREAM_REPLAYER)], 1.0);
+        },
+        within: 1..=10,
+        calm: &[|m| m.put("Sluice", "ReplaysStopped", &[("FunctionName", STREAM_REPLAYER)], 0.0)],
+    },
+    Case {
+        alarm: "stream-replayer-failed",
+        trouble: |m| m.lambda(STREAM_REPLAYER, "Errors", 1.0),
+        within: 1..=10,
+        calm: &[|m| m.lambda(STREAM_REPLAYER, "Errors", 0.0)],
     },
 ];
 

@@ -1,4 +1,4 @@
-//! Both stacks as their templates have them, in one simulated account, with the real functions.
+//! The stacks as their templates have them, in one simulated account, with the real functions.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,17 +11,27 @@ use log_processor::{Config, Ports, Processor};
 use operations::{Stack, Template, TemplateAlarm, alarms};
 use serde_json::{Value, json};
 use sluice::config::EnvReader;
-use sluice::ports::{Clock, EmitMetrics};
+use sluice::ports::{Clock, EmitMetrics, StreamRecord};
 use sluice::scaling::{AlarmState, ScalingConfig};
 use sluice_cloud::clock::BEGIN_EPOCH_MS;
 use sluice_cloud::cloud::ProcessorSpec;
 use sluice_cloud::cloudwatch::{MINUTE_MS, MetricName};
-use sluice_cloud::{Account, Cloud, CloudMetrics, Control, Queue, Stream, VirtualClock, logs};
+use sluice_cloud::{
+    Account, Cloud, CloudMetrics, Control, Firehose, Queue, Stream, VirtualClock,
+    event_source_mapping, logs,
+};
+use stream_replayer::Wake;
 
 pub const STREAM: &str = "logs";
 pub const PROCESSOR: &str = "sluice-log-processor";
 pub const LOG_PROCESSING: &str = "carry";
 pub const AUTOSCALING: &str = "scale";
+pub const ARCHIVE: &str = "archive";
+pub const STREAM_REPLAY: &str = "again";
+/// As their templates name them.
+pub const ARCHIVER: &str = "sluice-archiver";
+pub const STREAM_REPLAYER: &str = "sluice-stream-replayer";
+const TOPIC: &str = "arn:aws:sns:eu-central-1:000000000000:operators";
 pub const LOG_GROUPS: [&str; 2] = ["/app/web", "/app/worker"];
 
 /// The log-processing stack with everything that can be switched on.
@@ -34,7 +44,7 @@ pub fn log_processing() -> Stack {
             ("CodeS3KeyDlqReplayer", "dlq-replayer.zip"),
             ("StreamName", STREAM),
             ("LogGroupNames", &LOG_GROUPS.join(",")),
-            ("NotifyTopicArn", "arn:aws:sns:eu-central-1:000000000000:operators"),
+            ("NotifyTopicArn", TOPIC),
         ],
     )
 }
@@ -50,16 +60,36 @@ pub fn autoscaling() -> Stack {
             ("StreamName", STREAM),
             ("ProcessorFunctions", PROCESSOR),
             ("FastAlarm", "true"),
-            ("NotifyTopicArn", "arn:aws:sns:eu-central-1:000000000000:operators"),
+            ("NotifyTopicArn", TOPIC),
         ],
     )
 }
 
-/// The alarms of both stacks.
+/// The archive's stack.
+pub fn archive() -> Stack {
+    let code = [("CodeS3Bucket", "code"), ("CodeS3Key", "archiver.zip")];
+    let more = [("StreamName", STREAM), ("NotifyTopicArn", TOPIC)];
+    Template::read("archive.yaml").launch(ARCHIVE, &[code, more].concat())
+}
+
+/// The stack of the replay of a stream's past.
+pub fn stream_replay() -> Stack {
+    let code = [("CodeS3Bucket", "code"), ("CodeS3Key", "stream-replayer.zip")];
+    let more = [("StreamName", STREAM), ("NotifyTopicArn", TOPIC)];
+    Template::read("stream-replay.yaml").launch(STREAM_REPLAY, &[code, more].concat())
+}
+
+/// The alarms of all stacks.
 pub fn all_alarms() -> BTreeMap<String, TemplateAlarm> {
-    let mut all = alarms(&log_processing(), LOG_PROCESSING);
-    for (name, alarm) in alarms(&autoscaling(), AUTOSCALING) {
-        assert!(all.insert(name.clone(), alarm).is_none(), "{name} is in both");
+    let stacks = [
+        (log_processing(), LOG_PROCESSING),
+        (autoscaling(), AUTOSCALING),
+        (archive(), ARCHIVE),
+        (stream_replay(), STREAM_REPLAY),
+    ];
+    let mut all = BTreeMap::new();
+    for (name, alarm) in stacks.iter().flat_map(|(stack, name)| alarms(stack, name)) {
+        assert!(all.insert(name.clone(), alarm).is_none(), "{name} is in two");
     }
     all
 }
@@ -73,6 +103,7 @@ fn environment(stack: &Stack, function: &str) -> impl Fn(&str) -> Option<String>
         "AWS_LAMBDA_FUNCTION_NAME" => Some(name.clone()),
         "DEAD_LETTER_QUEUE_URL" => Some("https://dead-letters.example".to_owned()),
         "QUARANTINE_QUEUE_URL" => Some("https://quarantine.example".to_owned()),
+        "ON_FAILURE_QUEUE_URL" => Some("https://on-failure.example".to_owned()),
         _ => {
             let value = variables.get(variable)?;
             Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
@@ -86,6 +117,8 @@ struct Configuration {
     replayer: dlq_replayer::Config,
     scale_up: ScalingConfig,
     scale_down: ScalingConfig,
+    archiver: archiver::Config,
+    stream_replayer: stream_replayer::Config,
 }
 
 impl Configuration {
@@ -96,6 +129,8 @@ impl Configuration {
             replayer: read(&carry, "Replayer", dlq_replayer::Config::read),
             scale_up: read(&scale, "ScaleUp", ScalingConfig::read),
             scale_down: read(&scale, "ScaleDown", ScalingConfig::read),
+            archiver: read(&archive(), "Archiver", archiver::Config::read),
+            stream_replayer: read(&stream_replay(), "Replayer", stream_replayer::Config::read),
         }
     }
 }
@@ -197,6 +232,38 @@ impl World {
         self.printed.emit(&report.to_line(&self.configuration.replayer, self.clock().epoch_ms()));
     }
 
+    /// Has the archiver archive one record.
+    pub async fn archive_one(&self) {
+        let (firehose, on_failure) = (Firehose::new(self.clock()), Queue::new(self.clock()));
+        let ports = archiver::Ports {
+            firehose: &firehose,
+            on_failure: &on_failure,
+            clock: self.clock(),
+            metrics: self.printed.clone(),
+        };
+        let config = self.configuration.archiver.clone();
+        let mut archiver = archiver::Archiver::new(config, ports, Rng::with_seed(1));
+        let record = StreamRecord {
+            sequence_number: "1".to_owned(),
+            partition_key: "key".to_owned(),
+            data: b"event".to_vec(),
+            arrived_ms: self.clock().epoch_ms(),
+        };
+        let event = event_source_mapping::event("shardId-000000000000", &[record]);
+        let deadline_ms = self.clock().epoch_ms() + 60_000;
+        archiver.handle(&event, deadline_ms).await.expect("archived");
+    }
+
+    /// What a run of the stream replayer prints.
+    pub fn replay_the_past(&self) {
+        let wake =
+            r#"{"from":"2026-11-21T08:00:00Z","until":"2026-11-21T09:00:00Z","target":"stream:x"}"#;
+        let wake = Wake::parse(wake).expect("a wake-up");
+        let config = &self.configuration.stream_replayer;
+        let report = stream_replayer::Report::new(config, &wake);
+        self.printed.emit(&report.to_line(config, wake.until, self.clock().epoch_ms()));
+    }
+
     /// Lets a minute end.
     pub async fn sleep_to_next_minute(&self) {
         let past_ms = self.clock().epoch_ms() % MINUTE_MS;
@@ -258,7 +325,7 @@ pub fn event<T: AsRef<str>>(log_events: &[(i64, T)]) -> String {
     logs::event(&payload)
 }
 
-/// Every metric that the functions can print, by printing it.
+/// Every metric that the functions of the log path can print, by printing it.
 pub async fn everything_printed(world: &mut World) {
     use sluice::logs::{LogEvent, Payload, Transform, Verdict};
     use sluice::ports::PutError;
@@ -291,4 +358,10 @@ pub async fn everything_printed(world: &mut World) {
     let mut report = Report::new(0, false);
     report.left = Some(0);
     world.replay(&report);
+}
+
+/// Every metric that the stream's consumers print, by printing it.
+pub async fn consumers_printed(world: &World) {
+    world.archive_one().await;
+    world.replay_the_past();
 }
