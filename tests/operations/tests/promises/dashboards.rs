@@ -7,7 +7,8 @@ use operations::{Shown, Widget, dashboards};
 use sluice_cloud::cloudwatch::MetricName;
 
 use crate::world::{
-    World, all_alarms, autoscaling, consumers_printed, everything_printed, log_processing,
+    World, all_alarms, archive, autoscaling, consumers_printed, everything_printed, log_processing,
+    stream_replay,
 };
 
 /// Metrics of AWS that dashboards and alarms use: namespace, name, dimensions. Read in November 2026
@@ -55,21 +56,17 @@ fn is_emitted(metric: &MetricName, printed: &BTreeSet<MetricName>) -> bool {
 async fn printed() -> BTreeSet<MetricName> {
     let mut world = World::new(2);
     everything_printed(&mut world).await;
-    world.own_metrics()
-}
-
-/// With those of the consumers, whose stacks have no dashboard.
-async fn all_printed() -> BTreeSet<MetricName> {
-    let mut world = World::new(2);
-    everything_printed(&mut world).await;
     consumers_printed(&world).await;
     world.own_metrics()
 }
 
+/// The dashboard of each stack.
+fn all_dashboards() -> [Vec<Widget>; 4] {
+    [log_processing(), autoscaling(), archive(), stream_replay()].map(|stack| dashboards(&stack))
+}
+
 fn all_widgets() -> Vec<Widget> {
-    let mut widgets = dashboards(&log_processing());
-    widgets.extend(dashboards(&autoscaling()));
-    widgets
+    all_dashboards().into_iter().flatten().collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -93,7 +90,7 @@ async fn no_widget_shows_what_nobody_emits() {
 
 #[tokio::test(start_paused = true)]
 async fn no_alarm_waits_for_what_nobody_emits() {
-    let printed = all_printed().await;
+    let printed = printed().await;
     for (name, alarm) in all_alarms() {
         for (metric, _) in alarm.metrics() {
             assert!(is_emitted(metric, &printed), "{name}: {metric:?}");
@@ -102,7 +99,7 @@ async fn no_alarm_waits_for_what_nobody_emits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_metric_of_the_log_path_is_on_a_dashboard() {
+async fn every_metric_is_on_a_dashboard() {
     let shown: BTreeSet<MetricName> = all_widgets()
         .into_iter()
         .flat_map(|widget| widget.shown)
@@ -118,7 +115,7 @@ async fn every_metric_of_the_log_path_is_on_a_dashboard() {
 
 #[tokio::test(start_paused = true)]
 async fn every_metric_is_documented_and_no_other() {
-    let printed = all_printed().await;
+    let printed = printed().await;
     let documented = documented();
     let names: BTreeSet<&str> = printed.iter().map(|metric| metric.name.as_str()).collect();
     assert_eq!(documented.iter().map(String::as_str).collect::<BTreeSet<_>>(), names);
@@ -156,6 +153,8 @@ fn the_dashboards_show_the_whole() {
         ("what could not be delivered", &["DeadLettersLeft", "ApproximateNumberOfMessagesVisible"]),
         ("reshard calls", &["ReshardsLeft"]),
         ("cost", &["PutUnits", "Duration"]),
+        ("archive", &["EventsArchived", "IteratorAge", "DeliveryToS3.DataFreshness"]),
+        ("replay", &["RecordsReplayed", "ReplayWindowLeft", "ReplaysStopped"]),
     ]);
     for (what, names) in wanted {
         for name in names {
@@ -166,7 +165,8 @@ fn the_dashboards_show_the_whole() {
 
 #[test]
 fn widgets_lie_side_by_side() {
-    for widgets in [dashboards(&log_processing()), dashboards(&autoscaling())] {
+    for widgets in all_dashboards() {
+        assert!(!widgets.is_empty());
         for (place, one) in widgets.iter().enumerate() {
             assert!(one.columns.1 <= 24, "{} is too far right", one.title);
             for other in &widgets[place + 1..] {
