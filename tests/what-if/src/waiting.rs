@@ -109,6 +109,8 @@ pub struct Waiting {
     spare: Vec<Cohort>,
     line: VecDeque<(u64, f64)>,
     waiting_bytes: f64,
+    /// Bytes that should have been throttled, had they been whole payloads.
+    rounded_off: f64,
     /// How late everything was that has been delivered.
     pub lags: Lags,
     /// Bytes that were given up: they go to the dead-letter queue.
@@ -127,6 +129,7 @@ impl Waiting {
             spare: Vec::new(),
             line: VecDeque::new(),
             waiting_bytes: 0.0,
+            rounded_off: 0.0,
             lags: Lags::default(),
             given_up_bytes: 0.0,
         }
@@ -175,15 +178,8 @@ impl Waiting {
     }
 
     fn try_once(&mut self, second: u64, cohort: Cohort, part: f64, served: &mut Served) {
-        // Whole payloads wait: a remainder waits as a whole, or not at all, by chance.
-        let payloads = cohort.bytes * (1.0 - part) / self.payload_bytes;
-        let throttled = if part >= 1.0 {
-            0.0
-        } else {
-            let more = self.rng.f64() < payloads.fract();
-            payloads.floor() + f64::from(u8::from(more))
-        };
-        let throttled_bytes = (throttled * self.payload_bytes).min(cohort.bytes);
+        let throttled_bytes = self.throttled_bytes(cohort.bytes, part);
+        let throttled = (throttled_bytes / self.payload_bytes).ceil();
         let taken_bytes = cohort.bytes - throttled_bytes;
         if taken_bytes > 0.0 {
             let lag = second - cohort.since;
@@ -209,6 +205,20 @@ impl Waiting {
             let bytes = throttled_bytes / parts as f64;
             self.wheel[slot].push(Cohort { since: cohort.since, tries: cohort.tries + 1, bytes });
         }
+    }
+
+    /// What of `bytes` finds no processor when `part` of it does. A payload waits as a whole or not
+    /// at all; what that rounds off is carried on, so that processors take what they can and no
+    /// more.
+    fn throttled_bytes(&mut self, bytes: f64, part: f64) -> f64 {
+        if part >= 1.0 {
+            return 0.0;
+        }
+        let due = self.rounded_off + bytes * (1.0 - part);
+        let whole = (due / self.payload_bytes).floor() * self.payload_bytes;
+        let throttled = whole.min(bytes);
+        self.rounded_off = due - throttled;
+        throttled
     }
 
     fn second_of_queue(&mut self, second: u64, arrived: f64, supply: Supply) -> Served {
@@ -255,6 +265,23 @@ mod tests {
         let placed = served + waiting.waiting_bytes() + waiting.given_up_bytes;
         assert!((placed - arrived).abs() < arrived * 1e-9 + 1.0, "{placed} of {arrived}");
         waiting
+    }
+
+    #[test]
+    fn a_flood_is_taken_as_fast_as_the_supply_and_no_faster() {
+        for (payloads, supply) in [(30.0, 20e3), (3.0, 20e3), (0.4, 300.0), (25.0, 20e3)] {
+            let mut waiting = Waiting::new(Path::LambdaRetries, 1_068.0, 7);
+            let taken: f64 = (0..3_600)
+                .map(|second| {
+                    let supply = Supply { bytes_per_second: supply };
+                    waiting.second(second, payloads * 1_068.0, supply).bytes
+                })
+                .sum();
+            let most = (payloads * 1_068.0_f64).min(supply) * 3_600.0;
+            // A payload more or less, which is whole.
+            let apart = (taken - most).abs();
+            assert!(apart <= 2.0 * 1_068.0, "{payloads} a second: {taken} of {most}");
+        }
     }
 
     #[test]

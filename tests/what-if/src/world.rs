@@ -300,11 +300,14 @@ impl<'a> World<'a> {
         self.shards_most = self.shards_most.max(self.open_shards());
     }
 
-    /// What the stream takes a second: as much as its widest shard's share allows.
+    /// What the stream takes a second: as much as its widest shard's share allows, and of whole
+    /// records in each second. What remains of the shard's bytes refuses the next record.
     fn stream_bytes_per_second(&self) -> f64 {
         match self.capacity {
             Capacity::Shards => {
-                self.even_shards * self.settings.limits.shard_bytes_per_second as f64
+                let shard = self.settings.limits.shard_bytes_per_second as f64;
+                let record = self.settings.record_bytes.min(shard);
+                self.even_shards * (shard / record + 1e-9).floor() * record
             }
             Capacity::OnDemand(bytes_per_second) => bytes_per_second,
         }
