@@ -32,6 +32,35 @@ const QUEUE_HOP_SECONDS: u64 = 1;
 pub struct Supply {
     /// Bytes that all of them, or the stream, take.
     pub bytes_per_second: f64,
+    /// Payloads that processors hold at once: one each, and as many as a burst lets through.
+    /// Infinite where nothing holds them back.
+    pub places: f64,
+}
+
+impl Supply {
+    /// The share of the tries that find a processor when the tries of a second are `load` times
+    /// what is taken. Tries are not evenly spaced: as in a queue of so many places (M/M/1/K), some
+    /// find all of them taken before the load is a whole one, the fewer places the more.
+    fn part(&self, load: f64) -> f64 {
+        if load <= 0.0 {
+            return 1.0;
+        }
+        if self.places.is_infinite() {
+            return (1.0 / load).min(1.0);
+        }
+        // Near a whole load the quotient below is 0 / 0.
+        if (load - 1.0).abs() < 1e-6 {
+            return self.places / (self.places + 1.0);
+        }
+        // Divided by load^places where that is large.
+        let blocked = if load < 1.0 {
+            let full = load.powf(self.places);
+            (1.0 - load) * full / (1.0 - full * load)
+        } else {
+            (load - 1.0) / (load - load.powf(-self.places))
+        };
+        1.0 - blocked
+    }
 }
 
 /// How late bytes were delivered: bytes for each whole second of lag.
@@ -164,9 +193,7 @@ impl Waiting {
             is_kept
         });
         let load = offered / supply.bytes_per_second;
-        // A processor that has tokens sends a payload at once, so that next to none finds all of
-        // them busy before the load is a whole one (tests/event_by_event.rs).
-        let part = if load > 1.0 { 1.0 / load } else { 1.0 };
+        let part = supply.part(load);
         let mut served = Served { offered, ..Served::default() };
         self.waiting_bytes += arrived;
         let fresh = Cohort { since: second, tries: 0, bytes: arrived };
@@ -252,7 +279,7 @@ impl Waiting {
 mod tests {
     use super::*;
 
-    const SUPPLY: Supply = Supply { bytes_per_second: 8e6 };
+    const SUPPLY: Supply = Supply { bytes_per_second: 8e6, places: 28.0 };
 
     fn run(path: Path, seconds: u64, arrivals: impl Fn(u64) -> f64) -> Waiting {
         let mut waiting = Waiting::new(path, 1e5, 1);
@@ -273,7 +300,7 @@ mod tests {
             let mut waiting = Waiting::new(Path::LambdaRetries, 1_068.0, 7);
             let taken: f64 = (0..3_600)
                 .map(|second| {
-                    let supply = Supply { bytes_per_second: supply };
+                    let supply = Supply { bytes_per_second: supply, places: 7.0 };
                     waiting.second(second, payloads * 1_068.0, supply).bytes
                 })
                 .sum();

@@ -40,7 +40,9 @@ const SHARD_BYTES_PER_SECOND: u64 = 10_000;
 const PROCESSORS_PER_AWS_SHARD: u32 = 100;
 const MESSAGES_PER_PAYLOAD: usize = 5;
 const TIMEOUT_MS: u64 = 60_000;
-/// Noise from seed to seed is a few seconds of lag: medians are compared.
+/// For most traffic the seed moves the lag by a few seconds and the cost not at all.
+const SEED: [u64; 1] = [1];
+/// Where one minute sooner or later is seen in the cost, medians are compared.
 const SEEDS: [u64; 3] = [1, 2, 3];
 
 /// What comes in.
@@ -161,9 +163,8 @@ async fn event_by_event(traffic: Traffic, config: ScalingConfig, seed: u64) -> S
     let spec = ProcessorSpec { function: PROCESSOR.to_owned(), event_bytes: 1.0 };
     let stream = Stream::with_limits(clock, shards as usize, limits);
     // The handlers' futures are 'static; the world of one test may live as long.
-    let cloud: &'static Rc<Cloud> = Box::leak(Box::new(Rc::new(Cloud::new(
-        clock, STREAM, stream, account, spec, false, seed,
-    ))));
+    let cloud: &'static Rc<Cloud> =
+        Box::leak(Box::new(Rc::new(Cloud::new(clock, STREAM, stream, account, spec, false, seed))));
     let queue: &'static Queue = Box::leak(Box::new(Queue::new(clock)));
     let scenario = scenario();
     create_alarms(cloud, &scenario, &config.policy, shards);
@@ -324,11 +325,11 @@ fn median<T: Copy + PartialOrd>(said: &[Said], value: impl Fn(&Said) -> T) -> T 
     values[values.len() / 2]
 }
 
-fn compare(traffic: Traffic) {
+fn compare(traffic: Traffic, seeds: &[u64]) {
     let scenario = scenario();
     let config = config(&scenario, &scenario.policy.policy());
     let (mut real, mut fluids) = (Vec::new(), Vec::new());
-    for seed in SEEDS {
+    for &seed in seeds {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -340,9 +341,9 @@ fn compare(traffic: Traffic) {
         real.push(said);
     }
     let mut told = String::new();
-    for (name, said) in SEEDS.iter().flat_map(|_| ["events", "fluid"]).zip(
-        real.iter().zip(&fluids).flat_map(|(real, fluid)| [real, fluid]),
-    ) {
+    for (name, said) in
+        real.iter().map(|s| ("events", s)).chain(fluids.iter().map(|s| ("fluid", s)))
+    {
         let Said { shard_hours, lag_p99, .. } = said;
         writeln!(told, "{name}: {shard_hours:.3} shard-hours, lag p99 {lag_p99} s")
             .expect("a string takes everything");
@@ -359,33 +360,38 @@ fn compare(traffic: Traffic) {
 
 #[test]
 fn a_load_that_fits_costs_and_lags_the_same() {
-    compare(Traffic { shards: 2, seconds: 3_600, payloads: |_| 6 });
+    compare(Traffic { shards: 2, seconds: 3_600, payloads: |_| 6 }, &SEED);
 }
 
 #[test]
 fn a_flood_that_is_scaled_for_costs_and_lags_the_same() {
     let payloads = |second| if (600..1_500).contains(&second) { 30 } else { 6 };
-    compare(Traffic { shards: 2, seconds: 3_600, payloads });
+    compare(Traffic { shards: 2, seconds: 3_600, payloads }, &SEED);
 }
 
 #[test]
 fn a_short_spike_costs_and_lags_the_same() {
     let payloads = |second| if (600..780).contains(&second) { 40 } else { 3 };
-    compare(Traffic { shards: 2, seconds: 3_600, payloads });
+    compare(Traffic { shards: 2, seconds: 3_600, payloads }, &SEED);
 }
 
 #[test]
 fn a_step_that_stays_costs_and_lags_the_same() {
     let payloads = |second| if second < 600 { 3 } else { 13 };
-    compare(Traffic { shards: 1, seconds: 1_800, payloads });
+    compare(Traffic { shards: 1, seconds: 1_800, payloads }, &SEED);
 }
 
 #[test]
-fn a_ramp_costs_and_lags_the_same() {
-    compare(Traffic { shards: 1, seconds: 2_400, payloads: |second| 3 + second as usize / 200 });
+fn a_ramp_up_and_down_costs_and_lags_the_same() {
+    let payloads = |second: u64| match second {
+        600..1_200 => 3 + (second as usize - 600) / 40,
+        1_200..1_500 => 18 - (second as usize - 1_200) / 20,
+        _ => 3,
+    };
+    compare(Traffic { shards: 1, seconds: 2_400, payloads }, &SEEDS);
 }
 
 #[test]
 fn a_calm_stream_that_is_halved_twice_costs_and_lags_the_same() {
-    compare(Traffic { shards: 8, seconds: 4_800, payloads: |_| 3 });
+    compare(Traffic { shards: 8, seconds: 4_800, payloads: |_| 3 }, &SEED);
 }
