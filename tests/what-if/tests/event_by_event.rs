@@ -1,6 +1,6 @@
 //! The fluid against the event-by-event model: the real log processor carries real events through
 //! Lambda's queue while the real scaling functions reshard the stream; the fluid plays the same
-//! traffic. Cost and lag agree.
+//! traffic. Cost agrees within 1 %, lag p99 within one second or 5 %.
 //!
 //! Shards are a hundredth of AWS's, so that some megabytes are a flood.
 
