@@ -446,6 +446,56 @@ fn when_the_calls_are_gone_the_hottest_shard_is_split() {
 }
 
 #[test]
+fn while_shards_are_uneven_concurrency_and_thresholds_follow_the_widest() {
+    // 33 equal shards of which four are split: 37 are open, and even keys fill what 33 take.
+    let mut seen = at_rest(37);
+    let halves = (0..8).map(|number| shard(number, 66, None));
+    let uneven: Vec<_> = halves.chain((4..33).map(|number| shard(number, 33, None))).collect();
+    seen.shards = Some(uneven.clone());
+    let decision = decide_scale_up(&policy(), &seen);
+    let concurrency = |decision: &Decision| {
+        decision.acts.iter().find_map(|act| match act {
+            Act::PutConcurrency { reserved, .. } => Some(*reserved),
+            _ => None,
+        })
+    };
+    let wanted = policy().concurrency(33, 1.0);
+    assert_eq!(concurrency(&decision), Some(wanted), "{decision}");
+    let thresholds =
+        decision.acts.iter().filter(|act| matches!(act, Act::PutThreshold { .. })).count();
+    assert_eq!(thresholds, 2, "{:?}", decision.acts);
+    // Splits that followed heat leave the cold shards wide, and keys are not even.
+    seen.shards = Some(
+        uneven
+            .into_iter()
+            .map(|load| ShardLoad { offered: Some(Rate { bytes: 1e5, records: 40.0 }), ..load })
+            .collect(),
+    );
+    assert_eq!(decide_scale_up(&policy(), &seen).acts, []);
+    // As far as is known, shards are even.
+    seen.shards = None;
+    assert_eq!(decide_scale_up(&policy(), &seen).acts, []);
+}
+
+#[test]
+fn evenly_split_streams_get_their_shard_count() {
+    let policy = Policy { shard_count_max: 512, ..policy() };
+    for shards in 1..=512_u32 {
+        let mut seen = at_rest(shards);
+        // UpdateShardCount's ranges differ by one hash key where the hash space does not divide.
+        let (width, rest) = (u128::MAX / u128::from(shards), u128::MAX % u128::from(shards) + 1);
+        let begin = |n: u32| u128::from(n) * width + u128::from(n).min(rest);
+        let range = |n: u32| {
+            let to = if n + 1 == shards { u128::MAX } else { begin(n + 1) - 1 };
+            let shard = Shard { id: format!("shard-{n}"), from: begin(n), to };
+            ShardLoad { shard, offered: None }
+        };
+        seen.shards = Some((0..shards).map(range).collect());
+        assert_eq!(decide_scale_up(&policy, &seen).acts, [], "{shards} shards");
+    }
+}
+
+#[test]
 fn a_call_counts_for_24_hours_and_no_longer() {
     let mut seen = alarmed(4, load(6.4));
     seen.reshards = ledger(10);

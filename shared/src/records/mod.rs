@@ -11,7 +11,7 @@ pub mod replayed;
 pub mod spread;
 
 pub use deaggregate::{Damage, Deaggregated, UserRecord, deaggregate};
-pub use pace::Pacer;
+pub use pace::{BURST_SECONDS, Pacer};
 pub use pack::{PackedRecord, Packer, Packing, RecordFormat};
 pub use put::{CallLimits, PutPolicy, PutReport, Stopped, put_all};
 pub use spread::{PartitionBy, Spread};

@@ -8,7 +8,7 @@ use crate::limits::{SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND};
 ///
 /// A call that fits leaves without waiting; in the worst second the stream is offered 1.25 times
 /// what it takes, and the refused quarter goes again.
-const BURST_SECONDS: f64 = 0.25;
+pub const BURST_SECONDS: f64 = 0.25;
 
 /// What one environment may send: 1 / `ConcurrencyPerShard` of a shard's bytes and records.
 ///

@@ -258,6 +258,14 @@ fn even_shards(seen: &Observation) -> u32 {
     even.clamp(1, seen.open_shards.max(1))
 }
 
+/// As many whole shards as can be filled: what concurrency and thresholds go by. Keys lie evenly, so
+/// that beyond what the widest shard allows records are refused. Where the load of single shards was
+/// read, heat led the splits: the keys are not even, and the widest shards are the cold ones.
+pub(super) fn shards_to_fill(seen: &Observation) -> u32 {
+    let is_by_heat = seen.shards.iter().flatten().any(|load| load.offered.is_some());
+    if is_by_heat { seen.open_shards } else { even_shards(seen) }
+}
+
 /// What the load asks of the stream: what came in for the processors and what others put, in the
 /// heaviest of `minutes` (accepted and refused where no processor reports), and the backlog over
 /// the time in which it should drain.
@@ -436,7 +444,7 @@ fn refuse_down(
 /// belongs to another number is about the past.
 fn alarmed_beyond_current_threshold(policy: &Policy, seen: &Observation) -> bool {
     seen.alarms.iter().any(|alarm| {
-        let current = wanted_threshold(policy, alarm, seen.open_shards)
+        let current = wanted_threshold(policy, alarm, shards_to_fill(seen))
             .is_none_or(|threshold| is_close(threshold, alarm.threshold));
         alarm.state == AlarmState::Alarm && current
     })
@@ -491,8 +499,10 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Brings concurrency and thresholds in line with `shards`.
+    /// Brings concurrency and thresholds in line with `shards`, or with as many of them as can be
+    /// filled.
     fn align(&mut self, shards: u32) {
+        let shards = shards.min(shards_to_fill(self.seen));
         let mut reservable = self.seen.reservable_concurrency;
         for function in &self.seen.functions {
             if !function.exists {

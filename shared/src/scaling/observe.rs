@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tracing::warn;
 
-use super::decide::needs_load;
+use super::decide::{needs_load, shards_to_fill};
 use super::observation::{AlarmLimit, MinuteLoad};
 use super::shard_metrics::{SHARD_METRICS_READ, Switched, TAG_SHARD_METRICS};
 use super::state::State;
@@ -21,8 +21,9 @@ const MINUTE_MS: u64 = 60_000;
 /// Minutes that ages and lags are taken over: they are about now, not about the look-back.
 const MINUTES_NOW: u64 = 5;
 
-/// Looks at the stream, its tags, the alarms and the functions; at metrics and single shards only
-/// when they can change the decision. Metrics that cannot be read are no load, not an error.
+/// Looks at the stream, its tags, the alarms, the functions and how wide the shards are; at metrics
+/// and the load of single shards only when they can change the decision. Metrics that cannot be read
+/// are no load, not an error.
 pub async fn observe<W: ControlPlane>(
     world: &W,
     config: &ScalingConfig,
@@ -64,21 +65,28 @@ pub async fn observe<W: ControlPlane>(
             switched: switched.unwrap_or_default(),
         },
     };
-    let rises = seen.functions.iter().any(|function| {
-        let wanted = config.policy.concurrency(seen.open_shards, function.share);
-        function.exists && function.reserved.is_none_or(|reserved| reserved < wanted)
-    });
-    if rises {
-        let reservable = world.get_reservable_concurrency().await;
-        seen.reservable_concurrency =
-            reservable.inspect_err(|error| warn!(%error, "the account's limit is not known")).ok();
-    }
     if needs_load(&seen) {
         let load = read_load(world, config, now_ms).await;
         seen.load = load.inspect_err(|error| warn!(%error, "the load is not known")).ok();
     }
     if needs_shards(config, &seen) {
         seen.shards = Some(read_shards(world, config, &seen).await?);
+    } else if seen.status == StreamStatus::Active && !seen.shard_metrics.missing().is_empty() {
+        // Only their widths, for the concurrency: free, and not worth failing for.
+        let shards = world.list_open_shards().await;
+        let shards = shards.inspect_err(|error| warn!(%error, "the shards are not known")).ok();
+        seen.shards = shards.map(|shards| {
+            shards.into_iter().map(|shard| ShardLoad { shard, offered: None }).collect()
+        });
+    }
+    let rises = seen.functions.iter().any(|function| {
+        let wanted = config.policy.concurrency(shards_to_fill(&seen), function.share);
+        function.exists && function.reserved.is_none_or(|reserved| reserved < wanted)
+    });
+    if rises {
+        let reservable = world.get_reservable_concurrency().await;
+        seen.reservable_concurrency =
+            reservable.inspect_err(|error| warn!(%error, "the account's limit is not known")).ok();
     }
     Ok(seen)
 }

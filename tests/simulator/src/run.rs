@@ -425,7 +425,8 @@ fn decides(mutation: Mutation) -> (Option<Decide>, Option<Decide>) {
                     return decision;
                 }
                 // As if the shards were there already.
-                let ahead = Observation { open_shards: after, goal: None, ..seen.clone() };
+                let ahead =
+                    Observation { open_shards: after, goal: None, shards: None, ..seen.clone() };
                 let early = decide_scale_up(policy, &ahead);
                 let mut acts: Vec<Act> = early
                     .acts

@@ -32,6 +32,35 @@ const QUEUE_HOP_SECONDS: u64 = 1;
 pub struct Supply {
     /// Bytes that all of them, or the stream, take.
     pub bytes_per_second: f64,
+    /// Payloads that processors hold at once: one each, and as many as a burst lets through.
+    /// Infinite where nothing holds them back.
+    pub places: f64,
+}
+
+impl Supply {
+    /// The share of the tries that find a processor when the tries of a second are `load` times
+    /// what is taken. Tries are not evenly spaced: as in a queue of so many places (M/M/1/K), some
+    /// find all of them taken before the load is a whole one, the fewer places the more.
+    fn part(&self, load: f64) -> f64 {
+        if load <= 0.0 {
+            return 1.0;
+        }
+        if self.places.is_infinite() {
+            return (1.0 / load).min(1.0);
+        }
+        // Near a whole load the quotient below is 0 / 0.
+        if (load - 1.0).abs() < 1e-6 {
+            return self.places / (self.places + 1.0);
+        }
+        // Divided by load^places where that is large.
+        let blocked = if load < 1.0 {
+            let full = load.powf(self.places);
+            (1.0 - load) * full / (1.0 - full * load)
+        } else {
+            (load - 1.0) / (load - load.powf(-self.places))
+        };
+        1.0 - blocked
+    }
 }
 
 /// How late bytes were delivered: bytes for each whole second of lag.
@@ -109,6 +138,8 @@ pub struct Waiting {
     spare: Vec<Cohort>,
     line: VecDeque<(u64, f64)>,
     waiting_bytes: f64,
+    /// Bytes that should have been throttled, had they been whole payloads.
+    rounded_off: f64,
     /// How late everything was that has been delivered.
     pub lags: Lags,
     /// Bytes that were given up: they go to the dead-letter queue.
@@ -127,6 +158,7 @@ impl Waiting {
             spare: Vec::new(),
             line: VecDeque::new(),
             waiting_bytes: 0.0,
+            rounded_off: 0.0,
             lags: Lags::default(),
             given_up_bytes: 0.0,
         }
@@ -161,9 +193,7 @@ impl Waiting {
             is_kept
         });
         let load = offered / supply.bytes_per_second;
-        // A processor that has tokens sends a payload at once, so that next to none finds all of
-        // them busy before the load is a whole one (tests/event_by_event.rs).
-        let part = if load > 1.0 { 1.0 / load } else { 1.0 };
+        let part = supply.part(load);
         let mut served = Served { offered, ..Served::default() };
         self.waiting_bytes += arrived;
         let fresh = Cohort { since: second, tries: 0, bytes: arrived };
@@ -175,15 +205,8 @@ impl Waiting {
     }
 
     fn try_once(&mut self, second: u64, cohort: Cohort, part: f64, served: &mut Served) {
-        // Whole payloads wait: a remainder waits as a whole, or not at all, by chance.
-        let payloads = cohort.bytes * (1.0 - part) / self.payload_bytes;
-        let throttled = if part >= 1.0 {
-            0.0
-        } else {
-            let more = self.rng.f64() < payloads.fract();
-            payloads.floor() + f64::from(u8::from(more))
-        };
-        let throttled_bytes = (throttled * self.payload_bytes).min(cohort.bytes);
+        let throttled_bytes = self.throttled_bytes(cohort.bytes, part);
+        let throttled = (throttled_bytes / self.payload_bytes).ceil();
         let taken_bytes = cohort.bytes - throttled_bytes;
         if taken_bytes > 0.0 {
             let lag = second - cohort.since;
@@ -209,6 +232,20 @@ impl Waiting {
             let bytes = throttled_bytes / parts as f64;
             self.wheel[slot].push(Cohort { since: cohort.since, tries: cohort.tries + 1, bytes });
         }
+    }
+
+    /// What of `bytes` finds no processor when `part` of it does. A payload waits as a whole or not
+    /// at all; what that rounds off is carried on, so that processors take what they can and no
+    /// more.
+    fn throttled_bytes(&mut self, bytes: f64, part: f64) -> f64 {
+        if part >= 1.0 {
+            return 0.0;
+        }
+        let due = self.rounded_off + bytes * (1.0 - part);
+        let whole = (due / self.payload_bytes).floor() * self.payload_bytes;
+        let throttled = whole.min(bytes);
+        self.rounded_off = due - throttled;
+        throttled
     }
 
     fn second_of_queue(&mut self, second: u64, arrived: f64, supply: Supply) -> Served {
@@ -242,7 +279,7 @@ impl Waiting {
 mod tests {
     use super::*;
 
-    const SUPPLY: Supply = Supply { bytes_per_second: 8e6 };
+    const SUPPLY: Supply = Supply { bytes_per_second: 8e6, places: 28.0 };
 
     fn run(path: Path, seconds: u64, arrivals: impl Fn(u64) -> f64) -> Waiting {
         let mut waiting = Waiting::new(path, 1e5, 1);
@@ -255,6 +292,23 @@ mod tests {
         let placed = served + waiting.waiting_bytes() + waiting.given_up_bytes;
         assert!((placed - arrived).abs() < arrived * 1e-9 + 1.0, "{placed} of {arrived}");
         waiting
+    }
+
+    #[test]
+    fn a_flood_is_taken_as_fast_as_the_supply_and_no_faster() {
+        for (payloads, supply) in [(30.0, 20e3), (3.0, 20e3), (0.4, 300.0), (25.0, 20e3)] {
+            let mut waiting = Waiting::new(Path::LambdaRetries, 1_068.0, 7);
+            let taken: f64 = (0..3_600)
+                .map(|second| {
+                    let supply = Supply { bytes_per_second: supply, places: 7.0 };
+                    waiting.second(second, payloads * 1_068.0, supply).bytes
+                })
+                .sum();
+            let most = (payloads * 1_068.0_f64).min(supply) * 3_600.0;
+            // A payload more or less, which is whole.
+            let apart = (taken - most).abs();
+            assert!(apart <= 2.0 * 1_068.0, "{payloads} a second: {taken} of {most}");
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The fluid against the event-by-event model: the real log processor carries real events through
 //! Lambda's queue while the real scaling functions reshard the stream; the fluid plays the same
-//! traffic. Cost and lag agree.
+//! traffic. Cost agrees within 1 %, lag p99 within one second or 5 %.
 //!
 //! Shards are a hundredth of AWS's, so that some megabytes are a flood.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -32,15 +33,26 @@ use tokio::task::LocalSet;
 use what_if::policies::sluice::{Parameters, Sluice};
 use what_if::trace::Trace;
 use what_if::waiting::Path;
-use what_if::world::{Settings, World};
+use what_if::world::{Rule, Settings, World};
 
 const SHARD_BYTES_PER_SECOND: u64 = 10_000;
 /// Processors that share one of AWS's shards, which makes one of ours for each.
 const PROCESSORS_PER_AWS_SHARD: u32 = 100;
 const MESSAGES_PER_PAYLOAD: usize = 5;
 const TIMEOUT_MS: u64 = 60_000;
-const HOURS: u64 = 1;
-const SHARDS_BEGIN: u32 = 2;
+/// For most traffic the seed moves the lag by a few seconds and the cost not at all.
+const SEED: [u64; 1] = [1];
+/// Where one minute sooner or later is seen in the cost, medians are compared.
+const SEEDS: [u64; 3] = [1, 2, 3];
+
+/// What comes in.
+#[derive(Clone, Copy)]
+struct Traffic {
+    shards: u32,
+    seconds: u64,
+    /// In each second.
+    payloads: fn(u64) -> usize,
+}
 
 struct Silent;
 
@@ -49,17 +61,17 @@ impl EmitMetrics for Silent {
 }
 
 /// What one model says.
-#[derive(Debug)]
 struct Said {
     shard_hours: f64,
     lag_p99: u64,
-    bytes: f64,
-    payloads: f64,
+    payload_bytes: f64,
+    /// What happened and what each minute was like, to be laid side by side.
+    timeline: String,
 }
 
 type SimulatedProcessor = Processor<&'static Stream, &'static Queue, VirtualClock, CloudMetrics>;
 
-fn processor(cloud: &'static Rc<Cloud>, queue: &'static Queue) -> SimulatedProcessor {
+fn processor(cloud: &'static Rc<Cloud>, queue: &'static Queue, seed: u64) -> SimulatedProcessor {
     let config = Config {
         stream_name: STREAM.to_owned(),
         dead_letter_queue_url: Some("https://queue.example".to_owned()),
@@ -80,7 +92,7 @@ fn processor(cloud: &'static Rc<Cloud>, queue: &'static Queue) -> SimulatedProce
         clock: cloud.clock(),
         metrics: CloudMetrics::new(Rc::clone(cloud)),
     };
-    Processor::new(config, ports, Rng::with_seed(1))
+    Processor::new(config, ports, Rng::with_seed(seed))
 }
 
 fn start_processor(cloud: &'static Rc<Cloud>, queue: &'static Queue) -> Rc<AsyncFunction> {
@@ -89,7 +101,8 @@ fn start_processor(cloud: &'static Rc<Cloud>, queue: &'static Queue) -> Rc<Async
         let idle = Rc::clone(&idle);
         async move {
             let warm = idle.borrow_mut().pop();
-            let mut environment = warm.unwrap_or_else(|| processor(cloud, queue));
+            let mut environment =
+                warm.unwrap_or_else(|| processor(cloud, queue, cloud.draw(0..=u64::MAX)));
             let deadline_ms = cloud.clock().epoch_ms() + TIMEOUT_MS;
             let handled = environment.handle(&event, deadline_ms).await;
             idle.borrow_mut().push(environment);
@@ -135,30 +148,37 @@ fn start_scaling(
     )
 }
 
-/// Real events; `payloads` come in each second.
-async fn event_by_event(payloads: fn(u64) -> usize, config: ScalingConfig) -> Said {
+/// Real events.
+async fn event_by_event(traffic: Traffic, config: ScalingConfig, seed: u64) -> Said {
+    let Traffic { shards, seconds, payloads } = traffic;
     let clock = VirtualClock::begin();
+    let begin_ms = clock.epoch_ms();
     let limits =
         StreamLimits { shard_bytes_per_second: SHARD_BYTES_PER_SECOND, ..StreamLimits::default() };
     let mut account = Account::new(1_000);
-    account.create_function(PROCESSOR, Some(SHARDS_BEGIN));
-    account.create_function("scale-up", None);
-    account.create_function("scale-down", None);
+    account.create_function(PROCESSOR, Some(shards));
+    // As in infra/autoscaling.yaml: of two alarms that go off together, the second waits.
+    account.create_function("scale-up", Some(1));
+    account.create_function("scale-down", Some(1));
     let spec = ProcessorSpec { function: PROCESSOR.to_owned(), event_bytes: 1.0 };
-    let stream = Stream::with_limits(clock, SHARDS_BEGIN as usize, limits);
+    let stream = Stream::with_limits(clock, shards as usize, limits);
     // The handlers' futures are 'static; the world of one test may live as long.
     let cloud: &'static Rc<Cloud> =
-        Box::leak(Box::new(Rc::new(Cloud::new(clock, STREAM, stream, account, spec, false, 1))));
+        Box::leak(Box::new(Rc::new(Cloud::new(clock, STREAM, stream, account, spec, false, seed))));
     let queue: &'static Queue = Box::leak(Box::new(Queue::new(clock)));
     let scenario = scenario();
-    create_alarms(cloud, &scenario, &config.policy, SHARDS_BEGIN);
+    create_alarms(cloud, &scenario, &config.policy, shards);
     let processors = start_processor(cloud, queue);
     let (scale_up, scale_down) = start_scaling(cloud, &config);
 
-    let mut rng = Rng::with_seed(1);
+    let mut rng = Rng::with_seed(seed);
     let mut made_ms: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
     let (mut shard_seconds, mut sent) = (0.0, 0);
-    for second in 0..HOURS * 3_600 {
+    let mut timeline = String::new();
+    for second in 0..seconds {
+        if second % 600 == 0 {
+            scale_down.invoke(r#"{"wake":"off-peak"}"#.to_owned(), 20_000);
+        }
         for _ in 0..payloads(second) {
             let delay_ms = rng.u64(..1_000);
             let now_ms = clock.epoch_ms() + delay_ms;
@@ -177,17 +197,28 @@ async fn event_by_event(payloads: fn(u64) -> usize, config: ScalingConfig) -> Sa
             scale_up.invoke(alarm_event(&alarm), 0);
         }
         if second % 60 == 59 {
-            cloud.publish_counts(PROCESSOR, processors.take_counts());
+            let counts = processors.take_counts();
+            writeln!(
+                timeline,
+                "minute {:>2}: {:>2} shards, {:>2} processors, {counts:?}, {} refused so far",
+                second / 60,
+                cloud.stream.open_shards(),
+                cloud.account.borrow().concurrency(PROCESSOR),
+                cloud.stream.throttled(),
+            )
+            .expect("a string takes everything");
+            cloud.publish_counts(PROCESSOR, counts);
             scale_up.invoke(r#"{"wake":"reconcile"}"#.to_owned(), 30_000);
-        }
-        if second % 600 == 599 {
-            scale_down.invoke(r#"{"wake":"off-peak"}"#.to_owned(), 20_000);
         }
     }
     while processors.in_flight() > 0 {
         clock.sleep(Duration::from_secs(1)).await;
     }
     assert!(queue.messages().is_empty(), "{} dead letters", queue.messages().len());
+    for entry in cloud.take_journal() {
+        let second = (entry.epoch_ms - begin_ms) as f64 / 1e3;
+        writeln!(timeline, "{second:>6.1} {}", entry.what).expect("a string takes everything");
+    }
     let (mut lags, mut bytes) = (Vec::new(), 0.0);
     for stored in cloud.stream.records() {
         bytes += stored.record.bytes() as f64;
@@ -197,7 +228,8 @@ async fn event_by_event(payloads: fn(u64) -> usize, config: ScalingConfig) -> Sa
     }
     assert_eq!(lags.len(), made_ms.len(), "every event arrives");
     let lag_p99 = percentile(&mut lags, 99.0);
-    Said { shard_hours: shard_seconds / 3_600.0, lag_p99, bytes, payloads: f64::from(sent) }
+    let payload_bytes = bytes / f64::from(sent);
+    Said { shard_hours: shard_seconds / 3_600.0, lag_p99, payload_bytes, timeline }
 }
 
 fn scenario() -> simulator::scenario::Scenario {
@@ -215,10 +247,44 @@ fn scenario() -> simulator::scenario::Scenario {
     .expect("a scenario")
 }
 
+/// Notes what each minute was like.
+struct Watched {
+    sluice: Sluice,
+    payload_bytes: f64,
+    timeline: String,
+    minutes: usize,
+}
+
+impl Rule for Watched {
+    fn begin(&mut self, world: &mut World<'_>) {
+        self.sluice.begin(world);
+    }
+
+    fn wake(&mut self, world: &mut World<'_>) {
+        self.sluice.wake(world);
+        while let Some(minute) = world.metrics.minute(self.minutes) {
+            let payloads = |bytes: f64| (bytes / self.payload_bytes).round();
+            writeln!(
+                self.timeline,
+                "minute {:>2}: {} received, {} invocations, {} throttles, age {} s, lag p99 {} s, \
+                 {} refused",
+                self.minutes,
+                payloads(minute.arrived),
+                payloads(minute.taken),
+                minute.throttles,
+                minute.queue_age_seconds,
+                minute.lag_seconds,
+                payloads(minute.refused),
+            )
+            .expect("a string takes everything");
+            self.minutes += 1;
+        }
+    }
+}
+
 /// The fluid with the same traffic, payloads and policy.
-fn fluid(payloads: fn(u64) -> usize, config: &ScalingConfig, real: &Said) -> Said {
-    let payload_bytes = real.bytes / real.payloads;
-    let seconds = HOURS * 3_600;
+fn fluid(traffic: Traffic, config: &ScalingConfig, payload_bytes: f64, seed: u64) -> Said {
+    let Traffic { shards, seconds, payloads } = traffic;
     let trace = Trace {
         name: "fluid".to_owned(),
         step_seconds: 1,
@@ -230,7 +296,7 @@ fn fluid(payloads: fn(u64) -> usize, config: &ScalingConfig, real: &Said) -> Sai
     let limits =
         StreamLimits { shard_bytes_per_second: SHARD_BYTES_PER_SECOND, ..StreamLimits::default() };
     let settings = Settings {
-        seed: 1,
+        seed,
         payload_bytes,
         record_bytes: payload_bytes,
         event_bytes: 200.0,
@@ -240,40 +306,92 @@ fn fluid(payloads: fn(u64) -> usize, config: &ScalingConfig, real: &Said) -> Sai
     };
     let parameters =
         Parameters { policy: config.policy.clone(), fast_alarm: false, off_peak_hours: (0, 24) };
-    let world = World::new(&trace, &settings, Path::LambdaRetries, SHARDS_BEGIN);
-    let outcome = world.play("sluice", &mut Sluice::new(parameters));
-    Said {
-        shard_hours: outcome.shard_hours,
-        lag_p99: outcome.lag_p99,
-        bytes: trace.bytes(),
-        payloads: real.payloads,
+    let world = World::new(&trace, &settings, Path::LambdaRetries, shards);
+    let sluice = Sluice::new(parameters);
+    let mut watched = Watched { sluice, payload_bytes, timeline: String::new(), minutes: 0 };
+    let outcome = world.play("sluice", &mut watched);
+    let mut timeline = watched.timeline;
+    for decision in &outcome.decisions {
+        writeln!(timeline, "{:>6} {}", decision.second, decision.why)
+            .expect("a string takes everything");
     }
+    let (shard_hours, lag_p99) = (outcome.shard_hours, outcome.lag_p99);
+    Said { shard_hours, lag_p99, payload_bytes, timeline }
 }
 
-fn compare(payloads: fn(u64) -> usize) {
+fn median<T: Copy + PartialOrd>(said: &[Said], value: impl Fn(&Said) -> T) -> T {
+    let mut values: Vec<T> = said.iter().map(value).collect();
+    values.sort_by(|one, other| one.partial_cmp(other).expect("no NaN"));
+    values[values.len() / 2]
+}
+
+fn compare(traffic: Traffic, seeds: &[u64]) {
     let scenario = scenario();
     let config = config(&scenario, &scenario.policy.policy());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    let real = LocalSet::new().block_on(&runtime, event_by_event(payloads, config.clone()));
-    let fluid = fluid(payloads, &config, &real);
-    let cost = fluid.shard_hours / real.shard_hours;
-    assert!((0.99..=1.01).contains(&cost), "{cost}: {real:?} {fluid:?}");
-    let apart = fluid.lag_p99.abs_diff(real.lag_p99) as f64;
-    let is_close = apart <= 1.0_f64.max(real.lag_p99 as f64 * 0.05);
-    assert!(is_close, "{real:?} {fluid:?}");
+    let (mut real, mut fluids) = (Vec::new(), Vec::new());
+    for &seed in seeds {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        let events = event_by_event(traffic, config.clone(), seed);
+        let said = LocalSet::new().block_on(&runtime, events);
+        fluids.push(fluid(traffic, &config, said.payload_bytes, seed));
+        real.push(said);
+    }
+    let mut told = String::new();
+    for (name, said) in
+        real.iter().map(|s| ("events", s)).chain(fluids.iter().map(|s| ("fluid", s)))
+    {
+        let Said { shard_hours, lag_p99, .. } = said;
+        writeln!(told, "{name}: {shard_hours:.3} shard-hours, lag p99 {lag_p99} s")
+            .expect("a string takes everything");
+    }
+    write!(told, "events, first seed:\n{}fluid:\n{}", real[0].timeline, fluids[0].timeline)
+        .expect("a string takes everything");
+    println!("{told}");
+    let cost = median(&fluids, |said| said.shard_hours) / median(&real, |said| said.shard_hours);
+    assert!((0.99..=1.01).contains(&cost), "cost differs by {cost:.3}\n{told}");
+    let lag = median(&real, |said| said.lag_p99);
+    let apart = median(&fluids, |said| said.lag_p99).abs_diff(lag) as f64;
+    assert!(apart <= 1.0_f64.max(lag as f64 * 0.05), "lag differs by {apart} s\n{told}");
 }
 
 #[test]
 fn a_load_that_fits_costs_and_lags_the_same() {
-    compare(|_| 6);
+    compare(Traffic { shards: 2, seconds: 3_600, payloads: |_| 6 }, &SEED);
 }
 
 #[test]
-#[ignore = "not yet: 9 % more shard-hours and 7 % less lag p99 than the events, in one hour"]
 fn a_flood_that_is_scaled_for_costs_and_lags_the_same() {
-    compare(|second| if (600..1_500).contains(&second) { 30 } else { 6 });
+    let payloads = |second| if (600..1_500).contains(&second) { 30 } else { 6 };
+    compare(Traffic { shards: 2, seconds: 3_600, payloads }, &SEED);
+}
+
+#[test]
+fn a_short_spike_costs_and_lags_the_same() {
+    let payloads = |second| if (600..780).contains(&second) { 40 } else { 3 };
+    compare(Traffic { shards: 2, seconds: 3_600, payloads }, &SEED);
+}
+
+#[test]
+fn a_step_that_stays_costs_and_lags_the_same() {
+    let payloads = |second| if second < 600 { 3 } else { 13 };
+    compare(Traffic { shards: 1, seconds: 1_800, payloads }, &SEED);
+}
+
+#[test]
+fn a_ramp_up_and_down_costs_and_lags_the_same() {
+    let payloads = |second: u64| match second {
+        600..1_200 => 3 + (second as usize - 600) / 40,
+        1_200..1_500 => 18 - (second as usize - 1_200) / 20,
+        _ => 3,
+    };
+    compare(Traffic { shards: 1, seconds: 2_400, payloads }, &SEEDS);
+}
+
+#[test]
+fn a_calm_stream_that_is_halved_twice_costs_and_lags_the_same() {
+    compare(Traffic { shards: 8, seconds: 4_800, payloads: |_| 3 }, &SEED);
 }

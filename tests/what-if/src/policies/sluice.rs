@@ -249,9 +249,7 @@ impl Sluice {
             world.effort.metrics_read += METRICS_PER_LOOK;
             seen.load = Some(self.read_load(world));
         }
-        let calls_max = self.parameters.policy.reshard_calls_max;
-        let calls_gone = seen.reshards.left(seen.now_ms, calls_max) == 0;
-        if (calls_gone || seen.is_refusing()) && world.is_active() {
+        if world.is_active() {
             let shards = world.shards().into_iter();
             seen.shards = Some(shards.map(|shard| ShardLoad { shard, offered: None }).collect());
         }
