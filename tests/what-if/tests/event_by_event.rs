@@ -350,7 +350,6 @@ fn compare(traffic: Traffic, seeds: &[u64]) {
     }
     write!(told, "events, first seed:\n{}fluid:\n{}", real[0].timeline, fluids[0].timeline)
         .expect("a string takes everything");
-    println!("{told}");
     let cost = median(&fluids, |said| said.shard_hours) / median(&real, |said| said.shard_hours);
     assert!((0.99..=1.01).contains(&cost), "cost differs by {cost:.3}\n{told}");
     let lag = median(&real, |said| said.lag_p99);
