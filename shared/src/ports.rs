@@ -495,6 +495,16 @@ pub trait SplitShard {
     ) -> impl Future<Output = Result<(), ControlError>>;
 }
 
+/// Merges two shards.
+pub trait MergeShards {
+    /// MergeShards.
+    fn merge_shards(
+        &self,
+        shard_id: &str,
+        adjacent_shard_id: &str,
+    ) -> impl Future<Output = Result<(), ControlError>>;
+}
+
 /// Reads the stream's tags.
 pub trait ListTags {
     /// ListTagsForStream, every page.
@@ -578,6 +588,7 @@ pub trait ControlPlane:
     + ListShards
     + UpdateShardCount
     + SplitShard
+    + MergeShards
     + ListTags
     + AddTags
     + DescribeAlarms
@@ -595,6 +606,7 @@ impl<T> ControlPlane for T where
         + ListShards
         + UpdateShardCount
         + SplitShard
+        + MergeShards
         + ListTags
         + AddTags
         + DescribeAlarms

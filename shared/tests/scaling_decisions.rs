@@ -76,6 +76,13 @@ fn load(megabytes_per_second: f64) -> Load {
     Load { minutes: vec![MinuteLoad { accepted, ..MinuteLoad::default() }; 15], ..Load::default() }
 }
 
+/// A load that has lasted for as long as any calm must.
+fn calm(megabytes_per_second: f64) -> Load {
+    let mut load = load(megabytes_per_second);
+    load.minutes = vec![load.minutes[0]; policy().calm_minutes_max() as usize];
+    load
+}
+
 fn alarmed(shards: u32, load: Load) -> Observation {
     let mut seen = at_rest(shards);
     seen.wake = Wake::Alarm("Bytes".to_owned());
@@ -309,6 +316,107 @@ fn single_splits_go_on_until_the_widest_shard_is_split() {
     // Equal shards take it.
     seen.shards = Some((0..6).map(|number| shard(number, 6, None)).collect());
     assert!(!decide_scale_up(&policy(), &seen).acts.iter().any(splits));
+}
+
+fn equal(shards: u128) -> Option<Vec<ShardLoad>> {
+    Some((0..shards).map(|number| shard(number, shards, None)).collect())
+}
+
+fn merged(decision: &Decision) -> Option<(&str, &str)> {
+    decision.acts.iter().find_map(|act| match act {
+        Act::MergeShards { shard_id, adjacent_shard_id } => {
+            Some((shard_id.as_str(), adjacent_shard_id.as_str()))
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn a_small_stream_halves_by_merging_and_spends_no_call() {
+    let mut seen = off_peak(32, load(8.0));
+    seen.shards = equal(32);
+    seen.reshards = ledger(10);
+    seen.load = Some(calm(8.0));
+    let decision = decide_scale_down(&policy(), &seen);
+    assert_eq!(merged(&decision), Some(("shard-0", "shard-1")), "{decision}");
+    assert_eq!((target(&decision), decision.shards_after()), (None, 31));
+    // The widest shard limits the stream from the first merge on.
+    let concurrency = Act::PutConcurrency { function: "processor".to_owned(), reserved: 16 };
+    let is_merge = |act: &Act| matches!(act, Act::MergeShards { .. });
+    assert!(place(&decision, |act| *act == concurrency) < place(&decision, is_merge));
+    // A larger one halves by a call.
+    seen = off_peak(34, load(8.0));
+    seen.shards = equal(34);
+    assert_eq!(target(&decide_scale_down(&policy(), &seen)), Some(17));
+}
+
+#[test]
+fn no_merge_leaves_less_room_than_half_the_shards() {
+    // Five shards: two in one leave what two and a half take, and two are sure.
+    let mut seen = off_peak(5, load(1.3));
+    seen.shards = equal(5);
+    let decision = decide_scale_down(&policy(), &seen);
+    assert_eq!(merged(&decision), None, "{decision}");
+    assert!(matches!(decision.refused[..], [Refusal::Busy(_)]), "{decision}");
+    // Three: one in two thirds of the stream would be less than the default's two.
+    seen = off_peak(3, load(0.3));
+    seen.shards = equal(3);
+    assert_eq!(target(&decide_scale_down(&policy(), &seen)), Some(2));
+}
+
+#[test]
+fn a_halving_goes_on_each_minute_while_it_is_calm() {
+    let mut seen = at_rest(7);
+    let mut shards = equal(8).expect("shards");
+    shards[0].shard.to = shards[1].shard.to;
+    shards.remove(1);
+    seen.shards = Some(shards);
+    assert!(needs_load(&seen));
+    seen.load = Some(load(1.0));
+    assert_eq!(merged(&decide_scale_up(&policy(), &seen)), Some(("shard-2", "shard-3")));
+    // Four shards' worth is nearly what the widest takes: the rest may be needed soon.
+    seen.load = Some(load(3.0));
+    assert_eq!(merged(&decide_scale_up(&policy(), &seen)), None);
+}
+
+#[test]
+fn two_halves_that_are_hot_because_of_their_keys_stay_two() {
+    let mut seen = at_rest(5);
+    let mut shards = equal(4).expect("shards");
+    shards.splice(1..2, [shard(2, 8, Some(0.5e6)), shard(3, 8, Some(0.5e6))]);
+    seen.shards = Some(shards.clone());
+    seen.load = Some(load(1.2));
+    assert_eq!(merged(&decide_scale_up(&policy(), &seen)), None);
+    shards[2].offered = Some(Rate { bytes: 0.05e6, records: 2.0 });
+    seen.shards = Some(shards);
+    assert_eq!(merged(&decide_scale_up(&policy(), &seen)), Some(("shard-2", "shard-3")));
+}
+
+#[test]
+fn two_shards_double_by_splitting_and_spend_no_call() {
+    let mut seen = alarmed(2, load(1.8));
+    seen.shards = equal(2);
+    let decision = decide_scale_up(&policy(), &seen);
+    assert_eq!((target(&decision), decision.shards_after()), (None, 3), "{decision}");
+    // A person wants it now, in one go.
+    seen.wake = Wake::Person(4);
+    assert_eq!(target(&decide_scale_up(&policy(), &seen)), Some(4));
+}
+
+#[test]
+fn what_half_would_not_carry_goes_down_to_what_fits_while_calls_are_plenty() {
+    let mut seen = off_peak(32, load(13.0));
+    seen.shards = equal(32);
+    seen.load = Some(calm(13.0));
+    // 13 MB/s at 60 %.
+    assert_eq!(target(&decide_scale_down(&policy(), &seen)), Some(22));
+    seen.reshards = ledger(6);
+    let decision = decide_scale_down(&policy(), &seen);
+    assert!(matches!(decision.refused[..], [Refusal::Busy(_)]), "{decision}");
+    // A step too small to be worth a call.
+    seen.reshards = ledger(0);
+    seen.load = Some(calm(15.0));
+    assert_eq!(target(&decide_scale_down(&policy(), &seen)), None);
 }
 
 #[test]

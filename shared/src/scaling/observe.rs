@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tracing::warn;
 
-use super::decide::needs_load;
+use super::decide::{idle_pairs, needs_load};
 use super::observation::{AlarmLimit, MinuteLoad};
 use super::state::State;
 use super::{
@@ -65,13 +65,15 @@ pub async fn observe<W: ControlPlane>(
         seen.reservable_concurrency =
             reservable.inspect_err(|error| warn!(%error, "the account's limit is not known")).ok();
     }
+    if seen.status == StreamStatus::Active {
+        let shards = world.list_open_shards().await?.into_iter();
+        seen.shards = Some(shards.map(|shard| ShardLoad { shard, offered: None }).collect());
+    }
     if needs_load(&seen) {
         let load = read_load(world, config, now_ms).await;
         seen.load = load.inspect_err(|error| warn!(%error, "the load is not known")).ok();
     }
-    if needs_shards(config, &seen) {
-        seen.shards = Some(read_shards(world, config, now_ms).await?);
-    }
+    read_single_shards(world, config, &mut seen).await;
     Ok(seen)
 }
 
@@ -108,10 +110,9 @@ async fn describe_alarms<W: ControlPlane>(
 }
 
 /// Whether a single shard may have to be split.
-fn needs_shards(config: &ScalingConfig, seen: &Observation) -> bool {
+fn may_split(config: &ScalingConfig, seen: &Observation) -> bool {
     let calls_gone = seen.reshards.left(seen.now_ms, config.policy.reshard_calls_max) == 0;
-    let may_split = seen.is_refusing() || (calls_gone && (needs_load(seen) || seen.goal.is_some()));
-    seen.status == StreamStatus::Active && may_split
+    seen.is_refusing() || (calls_gone && (needs_load(seen) || seen.goal.is_some()))
 }
 
 fn of_stream(config: &ScalingConfig, name: &str, statistic: &str) -> MetricQuery {
@@ -227,16 +228,26 @@ async fn read_load<W: ControlPlane>(
     Ok(load)
 }
 
-async fn read_shards<W: ControlPlane>(
+/// Reads what single shards are offered: all where one may have to be split, and where two may be
+/// merged those. Each metric read costs, so nothing is read without need.
+async fn read_single_shards<W: ControlPlane>(
     world: &W,
     config: &ScalingConfig,
-    now_ms: u64,
-) -> Result<Vec<ShardLoad>, ControlError> {
-    let shards = world.list_open_shards().await?;
-    let mut loads: Vec<ShardLoad> =
-        shards.into_iter().map(|shard| ShardLoad { shard, offered: None }).collect();
+    seen: &mut Observation,
+) {
     if !config.shard_level_metrics {
-        return Ok(loads);
+        return;
+    }
+    let is_all = may_split(config, seen);
+    let paired: Vec<String> = idle_pairs(seen)
+        .into_iter()
+        .flat_map(|(one, other)| [one.shard.id.clone(), other.shard.id.clone()])
+        .collect();
+    let looked_at = |load: &&mut ShardLoad| is_all || paired.contains(&load.shard.id);
+    let mut loads: Vec<&mut ShardLoad> =
+        seen.shards.iter_mut().flatten().filter(looked_at).collect();
+    if loads.is_empty() {
+        return;
     }
     let names = ["IncomingBytes", "IncomingRecords", "WriteProvisionedThroughputExceeded"];
     let mut queries = Vec::new();
@@ -247,15 +258,17 @@ async fn read_shards<W: ControlPlane>(
             query
         }));
     }
-    let from_ms = now_ms.saturating_sub(MINUTES_NOW * MINUTE_MS);
-    let answer = match world.get_metrics(&queries, from_ms, now_ms).await {
+    let from_ms = seen.now_ms.saturating_sub(MINUTES_NOW * MINUTE_MS);
+    let answer = match world.get_metrics(&queries, from_ms, seen.now_ms).await {
         Ok(answer) => answer,
-        Err(error) => {
-            warn!(%error, "the load of single shards is not known");
-            return Ok(loads);
-        }
+        Err(error) => return warn!(%error, "the load of single shards is not known"),
     };
     for (load, series) in loads.iter_mut().zip(answer.chunks(names.len())) {
+        // A shard that was just split has no data yet: it may be as hot as a shard can be.
+        if !is_all && series.iter().all(Vec::is_empty) {
+            load.offered = Some(config.policy.shard_capacity());
+            continue;
+        }
         let peak = |place: usize| {
             let points = series.get(place).map(Vec::as_slice).unwrap_or_default();
             points.iter().map(|point| point.value / 60.0).fold(0.0, f64::max)
@@ -265,5 +278,4 @@ async fn read_shards<W: ControlPlane>(
         load.offered =
             Some(Rate { bytes: bytes + refused * record_bytes, records: records + refused });
     }
-    Ok(loads)
 }

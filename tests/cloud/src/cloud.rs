@@ -13,8 +13,8 @@ use serde_json::Value;
 use sluice::ports::{
     AddTags, Alarm, Clock, ControlError, DataPoint, DescribeAlarms, DescribeStream, EmitMetrics,
     GetMetrics, GetReservableConcurrency, GetReservedConcurrency, ListShards, ListTags,
-    MetricQuery, PutAlarmThreshold, PutError, PutRecords, PutReservedConcurrency, RearmAlarm,
-    Refusal, SplitShard, StreamSummary, UpdateShardCount,
+    MergeShards, MetricQuery, PutAlarmThreshold, PutError, PutRecords, PutReservedConcurrency,
+    RearmAlarm, Refusal, SplitShard, StreamSummary, UpdateShardCount,
 };
 use sluice::records::Record;
 use sluice::scaling::{AlarmState, Shard};
@@ -536,6 +536,20 @@ impl SplitShard for Control {
         let input = format!("{shard_id} at {new_starting_hash_key}");
         self.call("SplitShard", Some(input), |cloud, now_ms| {
             cloud.stream.split_shard(shard_id, new_starting_hash_key, now_ms)
+        })
+        .await
+    }
+}
+
+impl MergeShards for Control {
+    async fn merge_shards(
+        &self,
+        shard_id: &str,
+        adjacent_shard_id: &str,
+    ) -> Result<(), ControlError> {
+        let input = format!("{shard_id} and {adjacent_shard_id}");
+        self.call("MergeShards", Some(input), |cloud, now_ms| {
+            cloud.stream.merge_shards(shard_id, adjacent_shard_id, now_ms)
         })
         .await
     }

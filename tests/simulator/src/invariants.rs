@@ -34,6 +34,8 @@ pub struct Invariants {
     pub calls: u32,
     /// SplitShard calls that AWS accepted.
     pub splits: u32,
+    /// MergeShards calls that AWS accepted.
+    pub merges: u32,
     /// Calls that AWS's rules refused.
     pub refused_by_rule: u32,
     /// Open shards one after another.
@@ -74,6 +76,7 @@ impl Invariants {
             accepted_ms: Vec::new(),
             calls: 0,
             splits: 0,
+            merges: 0,
             refused_by_rule: 0,
             path: vec![open_shards],
             changed_ms: 0,
@@ -163,7 +166,7 @@ impl Invariants {
         {
             self.violate(now_ms, format!("{to} shards are out of bounds"));
         }
-        self.order(now_ms, to, cloud, "are open");
+        self.order(now_ms, even_shards(cloud), cloud, "take the load");
     }
 
     fn acted(&mut self, now_ms: u64, name: &str, input: &str, cloud: &Cloud) {
@@ -176,8 +179,13 @@ impl Invariants {
                 }
             }
             "SplitShard" => self.splits += 1,
+            "MergeShards" => {
+                self.merges += 1;
+                let left = even_shards_after_merge(cloud, input).min(even_shards(cloud));
+                self.order(now_ms, left, cloud, "will take the load");
+            }
             "PutFunctionConcurrency" | "PutMetricAlarm" => {
-                self.order(now_ms, self.open_shards, cloud, "are open");
+                self.order(now_ms, even_shards(cloud), cloud, "take the load");
             }
             _ => {}
         }
@@ -216,14 +224,14 @@ impl Invariants {
         if now_ms < self.calm_since_ms + self.settle_ms {
             return;
         }
-        let fits = self.policy.concurrency(self.open_shards, 1.0);
+        let even = even_shards(cloud);
+        let fits = self.policy.concurrency(even, 1.0);
         let concurrency =
             cloud.account.borrow().reserved(&self.function).ok().flatten().unwrap_or(0);
         if concurrency > fits || (concurrency < fits && !self.concurrency_may_lack) {
-            let open = self.open_shards;
-            self.violate(now_ms, format!("concurrency stays at {concurrency} for {open} shards"));
+            self.violate(now_ms, format!("concurrency stays at {concurrency} for {even} shards"));
         }
-        for (name, has, fits) in thresholds(&self.policy, cloud, self.open_shards) {
+        for (name, has, fits) in thresholds(&self.policy, cloud, even) {
             if (has - fits).abs() > fits * 1e-6 {
                 let what = format!("threshold of {name} stays at {has:.0} instead of {fits:.0}");
                 self.violate(now_ms, what);
@@ -259,6 +267,26 @@ impl Invariants {
             self.violate(now_ms, format!("{:.0} bytes wait in the end", fluid.waiting().bytes));
         }
     }
+}
+
+/// As many equal shards as take what the widest one allows: keys lie evenly.
+fn even_shards(cloud: &Cloud) -> u32 {
+    let shards = cloud.stream.shards();
+    shards.open().map(|(_, shard)| as_wide_as(shard.width())).min().unwrap_or(1)
+}
+
+/// The same of the shard that a MergeShards call makes.
+fn even_shards_after_merge(cloud: &Cloud, input: &str) -> u32 {
+    let shards = cloud.stream.shards();
+    let merged = |id: &str| input.split(" and ").any(|merged| merged == id);
+    let widths =
+        shards.open().filter(|(_, shard)| merged(&shard.id)).map(|(_, shard)| shard.width());
+    as_wide_as(widths.sum())
+}
+
+/// How many shards of this width fit the hash space.
+fn as_wide_as(width: u128) -> u32 {
+    (u128::MAX as f64 / (width as f64 + 1.0) + 1e-6).floor() as u32
 }
 
 /// Each alarm that follows the shards: its threshold, and the one that fits `shards`.

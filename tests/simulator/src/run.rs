@@ -99,6 +99,8 @@ pub struct Outcome {
     pub calls: u32,
     /// SplitShard calls that were accepted.
     pub splits: u32,
+    /// MergeShards calls that were accepted.
+    pub merges: u32,
     /// The longest that anything delivered was behind.
     pub lag_seconds_max: u64,
     /// What went to a dead-letter queue.
@@ -419,7 +421,8 @@ fn decides(mutation: Mutation) -> (Option<Decide>, Option<Decide>) {
                     return decision;
                 }
                 // As if the shards were there already.
-                let ahead = Observation { open_shards: after, goal: None, ..seen.clone() };
+                let ahead =
+                    Observation { open_shards: after, shards: None, goal: None, ..seen.clone() };
                 let early = decide_scale_up(policy, &ahead);
                 let mut acts: Vec<Act> = early
                     .acts
@@ -630,6 +633,10 @@ fn outcome(
         within(invariants.splits, accepts.splits),
         format!("{} SplitShard calls, not within {:?}", invariants.splits, accepts.splits),
     );
+    expect(
+        within(invariants.merges, accepts.merges),
+        format!("{} MergeShards calls, not within {:?}", invariants.merges, accepts.merges),
+    );
     let lag = fluid.lag_seconds_max;
     let lag_max = accepts.lag_seconds_max;
     expect(lag <= lag_max, format!("{lag} s behind, more than {lag_max} s"));
@@ -656,6 +663,7 @@ fn outcome(
         path: invariants.path,
         calls: invariants.calls,
         splits: invariants.splits,
+        merges: invariants.merges,
         lag_seconds_max: lag,
         dead_letter_bytes: fluid.dead.bytes,
         dollars,

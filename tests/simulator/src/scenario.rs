@@ -343,6 +343,9 @@ pub struct Accepts {
     /// SplitShard calls that were accepted, at least and at most.
     #[serde(default)]
     pub splits: (u32, u32),
+    /// MergeShards calls that were accepted, at least and at most.
+    #[serde(default)]
+    pub merges: (u32, u32),
     /// No event is delivered later than this.
     pub lag_seconds_max: u64,
     /// Nothing more goes to the dead-letter queue.

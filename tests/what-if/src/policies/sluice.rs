@@ -224,15 +224,13 @@ impl Sluice {
             off_peak,
         };
         world.effort.wake_ups += 1.0;
+        if world.is_active() {
+            let shards = world.shards().into_iter();
+            seen.shards = Some(shards.map(|shard| ShardLoad { shard, offered: None }).collect());
+        }
         if decide::needs_load(&seen) {
             world.effort.metrics_read += METRICS_PER_LOOK;
             seen.load = Some(self.read_load(world));
-        }
-        let calls_max = self.parameters.policy.reshard_calls_max;
-        let calls_gone = seen.reshards.left(seen.now_ms, calls_max) == 0;
-        if (calls_gone || seen.is_refusing()) && world.is_active() {
-            let shards = world.shards().into_iter();
-            seen.shards = Some(shards.map(|shard| ShardLoad { shard, offered: None }).collect());
         }
         seen
     }
@@ -287,6 +285,11 @@ impl Sluice {
                 }
                 Act::SplitShard { shard_id, new_starting_hash_key } => {
                     if world.split_shard(shard_id, *new_starting_hash_key, why.as_str()).is_err() {
+                        return;
+                    }
+                }
+                Act::MergeShards { shard_id, adjacent_shard_id } => {
+                    if world.merge_shards(shard_id, adjacent_shard_id, why.as_str()).is_err() {
                         return;
                     }
                 }
