@@ -513,6 +513,16 @@ pub trait SwitchShardMetrics {
     ) -> impl Future<Output = Result<(), ControlError>>;
 }
 
+/// Merges two shards.
+pub trait MergeShards {
+    /// MergeShards.
+    fn merge_shards(
+        &self,
+        shard_id: &str,
+        adjacent_shard_id: &str,
+    ) -> impl Future<Output = Result<(), ControlError>>;
+}
+
 /// Reads the stream's tags.
 pub trait ListTags {
     /// ListTagsForStream, every page.
@@ -597,6 +607,7 @@ pub trait ControlPlane:
     + UpdateShardCount
     + SplitShard
     + SwitchShardMetrics
+    + MergeShards
     + ListTags
     + AddTags
     + DescribeAlarms
@@ -615,7 +626,7 @@ impl<T> ControlPlane for T where
         + UpdateShardCount
         + SplitShard
         + SwitchShardMetrics
-        + SwitchShardMetrics
+        + MergeShards
         + ListTags
         + AddTags
         + DescribeAlarms

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sluice::scaling::decide::needs_load;
 use sluice::scaling::observation::{AlarmLimit, MinuteLoad};
-use sluice::scaling::shard_metrics::Switched;
+use sluice::scaling::shard_metrics::{SHARD_METRICS_READ, Switched};
 use sluice::scaling::state::State;
 use sluice::scaling::{
     Act, AlarmSeen, AlarmState, Decision, Floor, FunctionSeen, Ledger, Load, Observation, Policy,
@@ -83,6 +83,13 @@ fn at_rest(shards: u32) -> Observation {
 fn load(megabytes_per_second: f64) -> Load {
     let accepted = Rate { bytes: megabytes_per_second * 1e6, records: megabytes_per_second * 40.0 };
     Load { minutes: vec![MinuteLoad { accepted, ..MinuteLoad::default() }; 15], ..Load::default() }
+}
+
+/// A load that has lasted for as long as any calm must.
+fn calm(megabytes_per_second: f64) -> Load {
+    let mut load = load(megabytes_per_second);
+    load.minutes = vec![load.minutes[0]; policy().calm_minutes_max() as usize];
+    load
 }
 
 fn alarmed(shards: u32, load: Load) -> Observation {
@@ -321,6 +328,116 @@ fn single_splits_go_on_until_the_widest_shard_is_split() {
     assert!(!decide_scale_up(&policy(), &seen).acts.iter().any(splits));
 }
 
+fn equal(shards: u128) -> Option<Vec<ShardLoad>> {
+    Some((0..shards).map(|number| shard(number, shards, None)).collect())
+}
+
+fn merged(decision: &Decision) -> Option<(&str, &str)> {
+    decision.acts.iter().find_map(|act| match act {
+        Act::MergeShards { shard_id, adjacent_shard_id } => {
+            Some((shard_id.as_str(), adjacent_shard_id.as_str()))
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn a_small_stream_halves_by_merging_and_spends_no_call() {
+    let mut seen = off_peak(32, load(8.0));
+    seen.shards = equal(32);
+    seen.reshards = ledger(10);
+    seen.load = Some(calm(8.0));
+    let decision = decide_scale_down(&policy(), &seen);
+    assert_eq!(merged(&decision), Some(("shard-0", "shard-1")), "{decision}");
+    assert_eq!((target(&decision), decision.shards_after()), (None, 31));
+    // The widest shard limits the stream from the first merge on.
+    let concurrency = Act::PutConcurrency { function: "processor".to_owned(), reserved: 16 };
+    let is_merge = |act: &Act| matches!(act, Act::MergeShards { .. });
+    assert!(place(&decision, |act| *act == concurrency) < place(&decision, is_merge));
+    // A larger one halves by a call.
+    seen = off_peak(34, load(8.0));
+    seen.shards = equal(34);
+    assert_eq!(target(&decide_scale_down(&policy(), &seen)), Some(17));
+}
+
+#[test]
+fn no_merge_leaves_less_room_than_half_the_shards() {
+    // Five shards: two in one leave what two and a half take, and two are sure.
+    let mut seen = off_peak(5, load(1.3));
+    seen.shards = equal(5);
+    let decision = decide_scale_down(&policy(), &seen);
+    assert_eq!(merged(&decision), None, "{decision}");
+    assert!(matches!(decision.refused[..], [Refusal::Busy(_)]), "{decision}");
+    // Three: one in two thirds of the stream would be less than the default's two.
+    seen = off_peak(3, load(0.3));
+    seen.shards = equal(3);
+    assert_eq!(target(&decide_scale_down(&policy(), &seen)), Some(2));
+}
+
+#[test]
+fn a_halving_goes_on_each_minute_while_it_is_calm() {
+    let mut seen = at_rest(7);
+    let mut shards = equal(8).expect("shards");
+    shards[0].shard.to = shards[1].shard.to;
+    shards.remove(1);
+    seen.shards = Some(shards);
+    assert!(needs_load(&seen));
+    seen.load = Some(load(1.0));
+    assert_eq!(merged(&decide_scale_up(&policy(), &seen)), Some(("shard-2", "shard-3")));
+    // Four shards' worth is nearly what the widest takes: the rest may be needed soon.
+    seen.load = Some(load(3.0));
+    assert_eq!(merged(&decide_scale_up(&policy(), &seen)), None);
+}
+
+#[test]
+fn what_was_split_for_its_heat_is_not_merged_for_a_day() {
+    let mut seen = at_rest(5);
+    let mut shards = equal(4).expect("shards");
+    shards.splice(1..2, [shard(2, 8, None), shard(3, 8, None)]);
+    seen.shards = Some(shards);
+    seen.load = Some(load(1.2));
+    seen.shard_metrics.on = SHARD_METRICS_READ.map(str::to_owned).into();
+    assert_eq!(merged(&decide_scale_up(&policy(), &seen)), None, "one may be hot");
+    seen.shard_metrics.on.clear();
+    seen.shard_metrics.switched.suspected_ms = NOW_MS - 86_399_999;
+    assert_eq!(merged(&decide_scale_up(&policy(), &seen)), None, "one was hot");
+    // Going down, too: a call makes all equal.
+    let mut down = off_peak(8, load(0.8));
+    down.shards = equal(8);
+    down.shard_metrics.switched = seen.shard_metrics.switched.clone();
+    let decision = decide_scale_down(&policy(), &down);
+    assert_eq!((merged(&decision), target(&decision)), (None, Some(4)), "{decision}");
+    seen.shard_metrics.switched.suspected_ms = NOW_MS - 86_400_000;
+    assert_eq!(merged(&decide_scale_up(&policy(), &seen)), Some(("shard-2", "shard-3")));
+}
+
+#[test]
+fn two_shards_double_by_splitting_and_spend_no_call() {
+    let mut seen = alarmed(2, load(1.8));
+    seen.shards = equal(2);
+    let decision = decide_scale_up(&policy(), &seen);
+    assert_eq!((target(&decision), decision.shards_after()), (None, 3), "{decision}");
+    // A person wants it now, in one go.
+    seen.wake = Wake::Person(4);
+    assert_eq!(target(&decide_scale_up(&policy(), &seen)), Some(4));
+}
+
+#[test]
+fn what_half_would_not_carry_goes_down_to_what_fits_while_calls_are_plenty() {
+    let mut seen = off_peak(32, load(13.0));
+    seen.shards = equal(32);
+    seen.load = Some(calm(13.0));
+    // 13 MB/s at 60 %.
+    assert_eq!(target(&decide_scale_down(&policy(), &seen)), Some(22));
+    seen.reshards = ledger(6);
+    let decision = decide_scale_down(&policy(), &seen);
+    assert!(matches!(decision.refused[..], [Refusal::Busy(_)]), "{decision}");
+    // A step too small to be worth a call.
+    seen.reshards = ledger(0);
+    seen.load = Some(calm(15.0));
+    assert_eq!(target(&decide_scale_down(&policy(), &seen)), None);
+}
+
 #[test]
 fn an_alarm_that_comes_late_or_twice_changes_nothing() {
     let mut seen = at_rest(8);
@@ -451,7 +568,7 @@ fn while_shards_are_uneven_concurrency_and_thresholds_follow_the_widest() {
     let mut seen = at_rest(37);
     let halves = (0..8).map(|number| shard(number, 66, None));
     let uneven: Vec<_> = halves.chain((4..33).map(|number| shard(number, 33, None))).collect();
-    seen.shards = Some(uneven.clone());
+    seen.shards = Some(uneven);
     let decision = decide_scale_up(&policy(), &seen);
     let concurrency = |decision: &Decision| {
         decision.acts.iter().find_map(|act| match act {
@@ -465,13 +582,9 @@ fn while_shards_are_uneven_concurrency_and_thresholds_follow_the_widest() {
         decision.acts.iter().filter(|act| matches!(act, Act::PutThreshold { .. })).count();
     assert_eq!(thresholds, 2, "{:?}", decision.acts);
     // Splits that followed heat leave the cold shards wide, and keys are not even.
-    seen.shards = Some(
-        uneven
-            .into_iter()
-            .map(|load| ShardLoad { offered: Some(Rate { bytes: 1e5, records: 40.0 }), ..load })
-            .collect(),
-    );
+    seen.shard_metrics.on = SHARD_METRICS_READ.map(str::to_owned).into();
     assert_eq!(decide_scale_up(&policy(), &seen).acts, []);
+    seen.shard_metrics.on.clear();
     // As far as is known, shards are even.
     seen.shards = None;
     assert_eq!(decide_scale_up(&policy(), &seen).acts, []);

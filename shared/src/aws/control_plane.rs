@@ -12,8 +12,8 @@ use super::{Connection, Functions, control_error};
 use crate::limits::{GET_METRIC_DATA_QUERIES_MAX, UNRESERVED_CONCURRENCY_MIN};
 use crate::ports::{
     AddTags, Alarm, ControlError, DataPoint, DescribeAlarms, DescribeStream, GetMetrics,
-    GetReservableConcurrency, GetReservedConcurrency, ListShards, ListTags, MetricQuery,
-    PutAlarmThreshold, PutReservedConcurrency, RearmAlarm, SplitShard, StreamSummary,
+    GetReservableConcurrency, GetReservedConcurrency, ListShards, ListTags, MergeShards,
+    MetricQuery, PutAlarmThreshold, PutReservedConcurrency, RearmAlarm, SplitShard, StreamSummary,
     SwitchShardMetrics, UpdateShardCount,
 };
 use crate::scaling::{AlarmState, Shard, StreamStatus};
@@ -194,6 +194,24 @@ impl SwitchShardMetrics for ControlPlane {
             .send()
             .await
             .map_err(control_error("DisableEnhancedMonitoring"))?;
+        Ok(())
+    }
+}
+
+impl MergeShards for ControlPlane {
+    async fn merge_shards(
+        &self,
+        shard_id: &str,
+        adjacent_shard_id: &str,
+    ) -> Result<(), ControlError> {
+        self.kinesis
+            .merge_shards()
+            .stream_name(&self.stream_name)
+            .shard_to_merge(shard_id)
+            .adjacent_shard_to_merge(adjacent_shard_id)
+            .send()
+            .await
+            .map_err(control_error("MergeShards"))?;
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ pub async fn act<W: ControlPlane>(
                 state.reshards = state.reshards.without_call(now_ms);
                 return world.add_tags(&state.to_tags()).await;
             }
-            (Act::SplitShard { .. }, "ResourceInUseException") => {
+            (Act::SplitShard { .. } | Act::MergeShards { .. }, "ResourceInUseException") => {
                 info!("somebody else is resharding; the next wake-up looks again");
                 return Ok(());
             }
@@ -60,6 +60,9 @@ async fn make<W: ControlPlane>(world: &W, act: &Act) -> Result<(), ControlError>
         Act::UpdateShardCount(target) => world.update_shard_count(*target).await,
         Act::SplitShard { shard_id, new_starting_hash_key } => {
             world.split_shard(shard_id, *new_starting_hash_key).await
+        }
+        Act::MergeShards { shard_id, adjacent_shard_id } => {
+            world.merge_shards(shard_id, adjacent_shard_id).await
         }
         Act::PutConcurrency { function, reserved } => {
             world.put_reserved_concurrency(function, *reserved).await

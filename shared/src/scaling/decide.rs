@@ -27,6 +27,22 @@ const STEP_UP_MIN: f64 = 1.5;
 /// See [`STEP_UP_MIN`].
 const SHARDS_DOUBLED_BELOW: u32 = 8;
 
+/// Streams of at most so many shards halve by merging neighbours, a pair a minute: MergeShards is
+/// none of the counted calls, and half an hour of waiting costs less than a call is worth.
+const SHARDS_MERGED_MAX: u32 = 32;
+/// A doubling below this is made by splitting: two splits take no longer than a call.
+const SHARDS_SPLIT_BELOW: u32 = 4;
+
+/// Where half the shards would not do, a call goes down to what fits, if that closes a quarter of
+/// them, at least so many shards are open, and half of the day's calls are left.
+const SHARDS_FITTED_MIN: u32 = 16;
+/// See [`SHARDS_FITTED_MIN`].
+const FITTED_SHARE_MAX: f64 = 0.75;
+
+/// For so long after a hot shard was suspected, shards count as split for their heat: no neighbours
+/// are merged, which would be hot again.
+pub const HEAT_KEPT_MS: u64 = 24 * 3_600_000;
+
 /// So many minutes in a row must bring more than fits before calls are spent that were kept for
 /// going down: a burst is over by then, and what it left drains by itself.
 const MINUTES_PRESSING: usize = 2;
@@ -51,6 +67,13 @@ pub enum Act {
         shard_id: String,
         /// Where the upper half begins.
         new_starting_hash_key: u128,
+    },
+    /// MergeShards.
+    MergeShards {
+        /// The lower shard.
+        shard_id: String,
+        /// The one after it.
+        adjacent_shard_id: String,
     },
     /// PutFunctionConcurrency.
     PutConcurrency {
@@ -195,6 +218,7 @@ impl Decision {
         self.acts.iter().fold(self.open_shards, |shards, act| match act {
             Act::UpdateShardCount(target) => *target,
             Act::SplitShard { .. } => shards + 1,
+            Act::MergeShards { .. } => shards.saturating_sub(1),
             _ => shards,
         })
     }
@@ -239,7 +263,10 @@ impl fmt::Display for Decision {
 /// Whether the load can change the decision, so that it is worth $0.01 per thousand metrics.
 #[must_use]
 pub fn needs_load(seen: &Observation) -> bool {
-    seen.is_alarmed() || is_on_its_way(seen) || matches!(seen.wake, Wake::Alarm(_) | Wake::OffPeak)
+    seen.is_alarmed()
+        || is_on_its_way(seen)
+        || matches!(seen.wake, Wake::Alarm(_) | Wake::OffPeak)
+        || !idle_pairs(seen).is_empty()
 }
 
 /// Whether a goal that the load set is still ahead: the load may want it no longer.
@@ -247,23 +274,63 @@ fn is_on_its_way(seen: &Observation) -> bool {
     !seen.is_goal_ordered && seen.goal.is_some_and(|goal| goal > seen.open_shards)
 }
 
-/// As many equal shards as take what the widest shard allows, while shards are split one by one:
-/// keys lie evenly, so that the widest is full when the others are not.
+/// As many equal shards as take what the widest shard allows, while shards are split or merged one
+/// by one: keys lie evenly, so that the widest is full when the others are not.
 fn even_shards(seen: &Observation) -> u32 {
     let widest = seen.shards.iter().flatten().map(|load| load.shard.width()).max();
-    let even = widest.map_or(seen.open_shards, |width| {
-        // A shard's width is a hair off when the hash space does not divide.
-        (u128::MAX as f64 / (width as f64 + 1.0) + 1e-6).floor() as u32
-    });
-    even.clamp(1, seen.open_shards.max(1))
+    widest.map_or(seen.open_shards, shards_as_wide_as).clamp(1, seen.open_shards.max(1))
+}
+
+/// How many shards of this width fit the hash space.
+fn shards_as_wide_as(width: u128) -> u32 {
+    // A shard's width is a hair off when the hash space does not divide.
+    (u128::MAX as f64 / (width as f64 + 1.0) + 1e-6).floor() as u32
+}
+
+/// Whether shards may have been split for their heat: then the narrow ones are the hot ones.
+fn is_led_by_heat(seen: &Observation) -> bool {
+    let suspected_ms = seen.shard_metrics.switched.suspected_ms;
+    seen.shard_metrics.missing().is_empty()
+        || seen.now_ms.saturating_sub(suspected_ms) < HEAT_KEPT_MS
+}
+
+/// Open shards next to each other, with the width that they have together; none where they might
+/// be the hot ones.
+fn neighbours(seen: &Observation) -> Vec<(&ShardLoad, &ShardLoad, u128)> {
+    if is_led_by_heat(seen) {
+        return Vec::new();
+    }
+    let mut shards: Vec<&ShardLoad> = seen.shards.iter().flatten().collect();
+    shards.sort_by_key(|load| load.shard.from);
+    let pair = |two: &[&'_ ShardLoad]| two[1].shard.to - two[0].shard.from;
+    shards.windows(2).map(|two| (two[0], two[1], pair(two))).collect()
+}
+
+/// Neighbours that together are no wider than the widest shard: with even keys they take no more
+/// as two than as one. Narrowest first.
+fn idle_pairs(seen: &Observation) -> Vec<(&ShardLoad, &ShardLoad)> {
+    let widest = seen.shards.iter().flatten().map(|load| load.shard.width()).max().unwrap_or(0);
+    // Widths are a hair off when the hash space does not divide.
+    let width_max = widest.saturating_add(u128::from(seen.open_shards));
+    let mut pairs = neighbours(seen);
+    pairs.retain(|&(.., width)| width <= width_max);
+    pairs.sort_by_key(|&(.., width)| width);
+    pairs.into_iter().map(|(one, other, _)| (one, other)).collect()
+}
+
+/// The pair to begin with when the shards are to be halved: the first of the widest.
+fn widest_pair(seen: &Observation) -> Option<(&ShardLoad, &ShardLoad, u128)> {
+    let pairs = neighbours(seen);
+    let widest = pairs.iter().map(|&(.., width)| width).max()?;
+    let slack = u128::from(seen.open_shards);
+    pairs.into_iter().find(|&(.., width)| width.saturating_add(slack) >= widest)
 }
 
 /// As many whole shards as can be filled: what concurrency and thresholds go by. Keys lie evenly, so
-/// that beyond what the widest shard allows records are refused. Where the load of single shards was
-/// read, heat led the splits: the keys are not even, and the widest shards are the cold ones.
+/// that beyond what the widest shard allows records are refused. Where heat led the
+/// splits, the keys are not even, and the widest shards are the cold ones.
 pub(super) fn shards_to_fill(seen: &Observation) -> u32 {
-    let is_by_heat = seen.shards.iter().flatten().any(|load| load.offered.is_some());
-    if is_by_heat { seen.open_shards } else { even_shards(seen) }
+    if is_led_by_heat(seen) { seen.open_shards } else { even_shards(seen) }
 }
 
 /// What the load asks of the stream: what came in for the processors and what others put, in the
@@ -360,6 +427,7 @@ pub fn decide_scale_up(policy: &Policy, seen: &Observation) -> Decision {
         draft.step_towards_goal();
         if draft.goal == seen.open_shards {
             draft.relieve_hot_shard();
+            draft.merge_idle_pair();
         }
     } else {
         draft.refused.push(Refusal::Resharding(seen.status));
@@ -369,8 +437,10 @@ pub fn decide_scale_up(policy: &Policy, seen: &Observation) -> Decision {
     decision
 }
 
-/// Half the open shards, rounded up: UpdateShardCount refuses less than half. The fewer calls are
-/// left, the longer the calm must have lasted.
+/// Halves the open shards: small streams by merging neighbours, which takes no call, others by a
+/// call (rounded up: UpdateShardCount refuses less than half). Where half would not do, goes down
+/// to what fits while calls are plenty. The more calls are spent, the longer the calm must have
+/// lasted.
 #[must_use]
 pub fn decide_scale_down(policy: &Policy, seen: &Observation) -> Decision {
     let minutes = policy.calm_minutes(seen.reshards.used(seen.now_ms)) as usize;
@@ -378,30 +448,62 @@ pub fn decide_scale_down(policy: &Policy, seen: &Observation) -> Decision {
     let mut draft = Draft::new(policy, seen, demand);
     let floor = seen.floor_in_force().map_or(0, |floor| floor.shards);
     let lowest = policy.clamp(policy.shard_count_default.max(floor));
-    let next = seen.open_shards.div_ceil(2).max(lowest);
+    let half = seen.open_shards.div_ceil(2).max(lowest);
 
-    if let Some(refusal) = refuse_down(policy, seen, demand, next, floor) {
-        draft.refused.push(refusal);
-        draft.goal = seen.goal.unwrap_or(seen.open_shards);
-        draft.is_ordered = seen.is_goal_ordered;
-        if seen.status == StreamStatus::Active {
-            draft.align(seen.open_shards);
+    let is_small = seen.open_shards <= SHARDS_MERGED_MAX;
+    let pair = widest_pair(seen).filter(|_| is_small);
+    // The first pair is as wide as all will be, and halves what the shards take.
+    let merged = pair
+        .map(|(one, other, width)| (one, other, shards_as_wide_as(width)))
+        .filter(|&(.., shards)| shards >= lowest);
+    let next = merged.map_or(half, |(.., shards)| shards);
+    let is_free = merged.is_some();
+    match (refuse_down(policy, seen, demand, next, is_free, floor), merged) {
+        // What an earlier halving left comes first.
+        (None, _) if is_small && !idle_pairs(seen).is_empty() => draft.merge_idle_pair(),
+        (None, Some((one, other, shards))) => {
+            draft.align(shards);
+            draft.merge(one, other);
         }
-        return draft.finish();
+        (None, None) => draft.go_down_to(half),
+        (Some(Refusal::Busy(utilization)), _) => {
+            match fitted_shards(policy, seen, demand, lowest) {
+                Some(fitted) => draft.go_down_to(fitted),
+                None => draft.stay(Refusal::Busy(utilization)),
+            }
+        }
+        (Some(refusal), _) => draft.stay(refusal),
     }
-    draft.goal = next;
-    draft.keeps_goal = false;
-    draft.align(next);
-    draft.step_towards_goal();
     draft.finish()
 }
 
-/// The first gate that keeps the shards.
+/// What fits, where that is enough fewer to be worth a call and calls are plenty.
+fn fitted_shards(
+    policy: &Policy,
+    seen: &Observation,
+    demand: Option<Rate>,
+    lowest: u32,
+) -> Option<u32> {
+    let open = seen.open_shards;
+    let fitted = demand?.shards_needed(policy.shard_capacity(), policy.utilization_down_max);
+    let fitted = fitted.max(lowest).max(open.div_ceil(2));
+    let left = seen.reshards.left(seen.now_ms, policy.reshard_calls_max);
+    let is_worth_a_call = open >= SHARDS_FITTED_MIN
+        && f64::from(fitted) <= f64::from(open) * FITTED_SHARE_MAX
+        && left * 2 >= policy.reshard_calls_max
+        && left > policy.reshards_kept_for_up;
+    (is_worth_a_call && refuse_down(policy, seen, demand, fitted, false, 0).is_none())
+        .then_some(fitted)
+}
+
+/// The first gate that keeps the shards from going down to `next`; `is_free` where that takes no
+/// call.
 fn refuse_down(
     policy: &Policy,
     seen: &Observation,
     demand: Option<Rate>,
     next: u32,
+    is_free: bool,
     floor: u32,
 ) -> Option<Refusal> {
     if !seen.off_peak {
@@ -437,7 +539,7 @@ fn refuse_down(
         return Some(Refusal::Backlog(load.queue_age_ms));
     }
     let left = seen.reshards.left(seen.now_ms, policy.reshard_calls_max);
-    (left <= policy.reshards_kept_for_up).then_some(Refusal::CallsKept(left))
+    (!is_free && left <= policy.reshards_kept_for_up).then_some(Refusal::CallsKept(left))
 }
 
 /// Whether an alarm that watches the present number of shards is in ALARM: one whose threshold
@@ -543,11 +645,64 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Stays as it is, and says why.
+    fn stay(&mut self, refusal: Refusal) {
+        self.refused.push(refusal);
+        self.goal = self.seen.goal.unwrap_or(self.seen.open_shards);
+        self.keeps_goal = true;
+        self.is_ordered = self.seen.is_goal_ordered;
+        if self.seen.status == StreamStatus::Active {
+            self.align(self.seen.open_shards);
+        }
+    }
+
+    /// One call down.
+    fn go_down_to(&mut self, shards: u32) {
+        self.goal = shards;
+        self.keeps_goal = false;
+        self.align(shards);
+        self.step_towards_goal();
+    }
+
+    /// Merges neighbours that take no more as two than as one, once what comes in leaves the
+    /// widest shard calm: what was split one by one, and the rest of a halving.
+    fn merge_idle_pair(&mut self) {
+        let (policy, seen) = (self.policy, self.seen);
+        let floor = seen.floor_in_force().map_or(0, |floor| floor.shards);
+        let lowest = policy.clamp(policy.shard_count_default.max(floor));
+        if seen.is_alarmed() || seen.open_shards <= lowest {
+            return;
+        }
+        let Some(load) = &seen.load else { return };
+        let capacity = policy.shard_capacity().times(f64::from(even_shards(seen)));
+        let utilization = demand(policy, load, MINUTES_UP).utilization_of(capacity);
+        if utilization > policy.utilization_down_max {
+            return;
+        }
+        if let Some((one, other)) = idle_pairs(seen).into_iter().next() {
+            self.merge(one, other);
+        }
+    }
+
+    fn merge(&mut self, one: &ShardLoad, other: &ShardLoad) {
+        self.goal = self.seen.open_shards - 1;
+        self.keeps_goal = false;
+        self.acts.push(Act::MergeShards {
+            shard_id: one.shard.id.clone(),
+            adjacent_shard_id: other.shard.id.clone(),
+        });
+    }
+
     /// One legal step towards the goal.
     fn step_towards_goal(&mut self) {
         let open = self.seen.open_shards;
         if self.goal == open {
             return;
+        }
+        let is_by_load = !self.is_ordered && !self.is_planned;
+        if self.goal > open && open < SHARDS_SPLIT_BELOW && is_by_load && self.seen.shards.is_some()
+        {
+            return self.split_hottest();
         }
         let left = self.seen.reshards.left(self.seen.now_ms, self.policy.reshard_calls_max);
         if left == 0 {

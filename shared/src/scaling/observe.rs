@@ -65,20 +65,19 @@ pub async fn observe<W: ControlPlane>(
             switched: switched.unwrap_or_default(),
         },
     };
-    if needs_load(&seen) {
-        let load = read_load(world, config, now_ms).await;
-        seen.load = load.inspect_err(|error| warn!(%error, "the load is not known")).ok();
-    }
-    if needs_shards(config, &seen) {
-        seen.shards = Some(read_shards(world, config, &seen).await?);
-    } else if seen.status == StreamStatus::Active && !seen.shard_metrics.missing().is_empty() {
-        // Only their widths, for the concurrency: free, and not worth failing for.
+    if seen.status == StreamStatus::Active {
+        // Free, and not worth failing for.
         let shards = world.list_open_shards().await;
         let shards = shards.inspect_err(|error| warn!(%error, "the shards are not known")).ok();
         seen.shards = shards.map(|shards| {
             shards.into_iter().map(|shard| ShardLoad { shard, offered: None }).collect()
         });
     }
+    if needs_load(&seen) {
+        let load = read_load(world, config, now_ms).await;
+        seen.load = load.inspect_err(|error| warn!(%error, "the load is not known")).ok();
+    }
+    read_single_shards(world, config, &mut seen).await;
     let rises = seen.functions.iter().any(|function| {
         let wanted = config.policy.concurrency(shards_to_fill(&seen), function.share);
         function.exists && function.reserved.is_none_or(|reserved| reserved < wanted)
@@ -124,10 +123,9 @@ async fn describe_alarms<W: ControlPlane>(
 }
 
 /// Whether a single shard may have to be split.
-fn needs_shards(config: &ScalingConfig, seen: &Observation) -> bool {
+fn may_split(config: &ScalingConfig, seen: &Observation) -> bool {
     let calls_gone = seen.reshards.left(seen.now_ms, config.policy.reshard_calls_max) == 0;
-    let may_split = seen.is_refusing() || (calls_gone && (needs_load(seen) || seen.goal.is_some()));
-    seen.status == StreamStatus::Active && may_split
+    seen.is_refusing() || (calls_gone && (needs_load(seen) || seen.goal.is_some()))
 }
 
 fn of_stream(config: &ScalingConfig, name: &str, statistic: &str) -> MetricQuery {
@@ -255,16 +253,18 @@ async fn read_load<W: ControlPlane>(
     Ok(load)
 }
 
-async fn read_shards<W: ControlPlane>(
+/// Reads what single shards are offered, where one may have to be split: each metric read costs.
+async fn read_single_shards<W: ControlPlane>(
     world: &W,
     config: &ScalingConfig,
-    seen: &Observation,
-) -> Result<Vec<ShardLoad>, ControlError> {
-    let shards = world.list_open_shards().await?;
-    let mut loads: Vec<ShardLoad> =
-        shards.into_iter().map(|shard| ShardLoad { shard, offered: None }).collect();
-    if !seen.shard_metrics.missing().is_empty() {
-        return Ok(loads);
+    seen: &mut Observation,
+) {
+    if !may_split(config, seen) || !seen.shard_metrics.missing().is_empty() {
+        return;
+    }
+    let mut loads: Vec<&mut ShardLoad> = seen.shards.iter_mut().flatten().collect();
+    if loads.is_empty() {
+        return;
     }
     let mut queries = Vec::new();
     for load in &loads {
@@ -277,10 +277,7 @@ async fn read_shards<W: ControlPlane>(
     let from_ms = seen.now_ms.saturating_sub(MINUTES_NOW * MINUTE_MS);
     let answer = match world.get_metrics(&queries, from_ms, seen.now_ms).await {
         Ok(answer) => answer,
-        Err(error) => {
-            warn!(%error, "the load of single shards is not known");
-            return Ok(loads);
-        }
+        Err(error) => return warn!(%error, "the load of single shards is not known"),
     };
     for (load, series) in loads.iter_mut().zip(answer.chunks(SHARD_METRICS_READ.len())) {
         let peak = |place: usize| {
@@ -292,5 +289,4 @@ async fn read_shards<W: ControlPlane>(
         load.offered =
             Some(Rate { bytes: bytes + refused * record_bytes, records: records + refused });
     }
-    Ok(loads)
 }

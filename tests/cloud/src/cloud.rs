@@ -14,8 +14,8 @@ use sluice::limits::{HOURS_PER_MONTH, METRIC_MONTH_DOLLARS};
 use sluice::ports::{
     AddTags, Alarm, Clock, ControlError, DataPoint, DescribeAlarms, DescribeStream, EmitMetrics,
     GetMetrics, GetReservableConcurrency, GetReservedConcurrency, ListShards, ListTags,
-    MetricQuery, PutAlarmThreshold, PutError, PutRecords, PutReservedConcurrency, RearmAlarm,
-    Refusal, SplitShard, StreamSummary, SwitchShardMetrics, UpdateShardCount,
+    MergeShards, MetricQuery, PutAlarmThreshold, PutError, PutRecords, PutReservedConcurrency,
+    RearmAlarm, Refusal, SplitShard, StreamSummary, SwitchShardMetrics, UpdateShardCount,
 };
 use sluice::records::Record;
 use sluice::scaling::{AlarmState, Shard};
@@ -581,6 +581,20 @@ impl SwitchShardMetrics for Control {
     async fn disable_shard_metrics(&self, metrics: &BTreeSet<String>) -> Result<(), ControlError> {
         self.call("DisableEnhancedMonitoring", Some(joined(metrics)), |cloud, now_ms| {
             cloud.stream.disable_shard_metrics(metrics, now_ms)
+        })
+        .await
+    }
+}
+
+impl MergeShards for Control {
+    async fn merge_shards(
+        &self,
+        shard_id: &str,
+        adjacent_shard_id: &str,
+    ) -> Result<(), ControlError> {
+        let input = format!("{shard_id} and {adjacent_shard_id}");
+        self.call("MergeShards", Some(input), |cloud, now_ms| {
+            cloud.stream.merge_shards(shard_id, adjacent_shard_id, now_ms)
         })
         .await
     }

@@ -91,6 +91,18 @@ impl ShardMap {
         self.open.splice(place..=place, parts);
     }
 
+    /// Merges an open shard with the open one after it.
+    pub fn merge(&mut self, number: usize) {
+        let place = self.open.iter().position(|&open| open == number).expect("an open shard");
+        let parents = vec![number, self.open[place + 1]];
+        let range = (self.all[parents[0]].shard.from, self.all[parents[1]].shard.to);
+        for &parent in &parents {
+            self.all[parent].is_open = false;
+        }
+        let child = self.add(range, parents);
+        self.open.splice(place..=place + 1, [child]);
+    }
+
     fn add(&mut self, (from, to): (u128, u128), parents: Vec<usize>) -> usize {
         let number = self.all.len();
         let shard = Shard { id: format!("shardId-{number:012}"), from, to };
@@ -143,6 +155,10 @@ mod tests {
             map.split(number, middle);
             assert_eq!(map.open().len(), target + 1);
             assert_covers(&map);
+            let lower = map.number_of(middle - 1);
+            map.merge(lower);
+            assert_eq!(map.open().len(), target);
+            assert_covers(&map);
         }
     }
 
@@ -163,5 +179,7 @@ mod tests {
         assert_eq!(map.all()[5].parents, [1]);
         map.reshard(2);
         assert_eq!(map.all()[6].parents, [2, 3]);
+        map.merge(6);
+        assert_eq!(map.all()[8].parents, [6, 7]);
     }
 }

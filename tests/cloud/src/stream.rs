@@ -95,6 +95,7 @@ impl ApiError {
 enum Reshard {
     Uniform(u32),
     Split { number: usize, at: u128 },
+    Merge { number: usize },
 }
 
 /// What the stream took and refused in one minute.
@@ -393,6 +394,32 @@ impl Stream {
         Ok(())
     }
 
+    /// MergeShards.
+    pub fn merge_shards(&self, id: &str, adjacent_id: &str, now_ms: u64) -> Result<(), ApiError> {
+        let mut state = self.state.borrow_mut();
+        state.require_active()?;
+        let number = |id: &str| {
+            state.map.open_number(id).ok_or_else(|| {
+                ApiError::new("ResourceNotFoundException", format!("no open shard {id}"))
+            })
+        };
+        let (one, other) = (number(id)?, number(adjacent_id)?);
+        let shard = |number: usize| &state.map.all()[number].shard;
+        let follows =
+            |low: usize, high: usize| shard(low).to.checked_add(1) == Some(shard(high).from);
+        let lower = match (follows(one, other), follows(other, one)) {
+            (true, _) => one,
+            (_, true) => other,
+            _ => {
+                let detail = format!("{id} and {adjacent_id} are not adjacent");
+                return Err(ApiError::new("InvalidArgumentException", detail));
+            }
+        };
+        let done_ms = now_ms + state.limits.reshard_ms_per_generation;
+        state.reshard = Some((done_ms, Reshard::Merge { number: lower }));
+        Ok(())
+    }
+
     /// AddTagsToStream.
     pub fn add_tags(&self, tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
         let is_allowed =
@@ -486,6 +513,7 @@ impl Stream {
         match reshard {
             Reshard::Uniform(target) => state.map.reshard(target as usize),
             Reshard::Split { number, at } => state.map.split(number, at),
+            Reshard::Merge { number } => state.map.merge(number),
         }
         let State { map, closed_ms, .. } = &mut *state;
         for (number, _) in map.all().iter().enumerate().filter(|(_, shard)| !shard.is_open) {

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sluice::scaling::shard_metrics::{PAUSE_MS, SHARD_METRICS_ALL};
+use sluice::ports::Clock;
+use sluice::scaling::decide::HEAT_KEPT_MS;
+use sluice::scaling::shard_metrics::{PAUSE_MS, SHARD_METRICS_ALL, Switched, TAG_SHARD_METRICS};
 use sluice::scaling::{AlarmState, Policy, ShardLevelMetrics, StreamStatus};
 use sluice_cloud::Cloud;
 use sluice_cloud::cloud::{Entry, Happening};
@@ -41,6 +43,8 @@ pub struct Invariants {
     switched_ms: Option<u64>,
     /// Shard-level metrics that a person switched on.
     by_hand: BTreeSet<String>,
+    /// MergeShards calls that AWS accepted.
+    pub merges: u32,
     /// Calls that AWS's rules refused.
     pub refused_by_rule: u32,
     /// Open shards one after another.
@@ -84,6 +88,7 @@ impl Invariants {
             shard_metric_switches: (0, 0),
             switched_ms: None,
             by_hand: BTreeSet::new(),
+            merges: 0,
             refused_by_rule: 0,
             path: vec![open_shards],
             changed_ms: 0,
@@ -176,7 +181,7 @@ impl Invariants {
         {
             self.violate(now_ms, format!("{to} shards are out of bounds"));
         }
-        self.order(now_ms, to, cloud, "are open");
+        self.order(now_ms, even_shards(cloud), cloud, "take the load");
     }
 
     fn acted(&mut self, now_ms: u64, name: &str, input: &str, cloud: &Cloud) {
@@ -202,8 +207,13 @@ impl Invariants {
                     self.violate(now_ms, format!("a person switched {input} on, the scaler off"));
                 }
             }
+            "MergeShards" => {
+                self.merges += 1;
+                let left = even_shards_after_merge(cloud, input).min(even_shards(cloud));
+                self.order(now_ms, left, cloud, "will take the load");
+            }
             "PutFunctionConcurrency" | "PutMetricAlarm" => {
-                self.order(now_ms, self.open_shards, cloud, "are open");
+                self.order(now_ms, even_shards(cloud), cloud, "take the load");
             }
             _ => {}
         }
@@ -250,15 +260,14 @@ impl Invariants {
         if now_ms < self.calm_since_ms + self.settle_ms {
             return;
         }
-        let filled = filled_shards(cloud);
-        let fits = self.policy.concurrency(filled, 1.0);
+        let even = even_shards(cloud);
+        let fits = self.policy.concurrency(even, 1.0);
         let concurrency =
             cloud.account.borrow().reserved(&self.function).ok().flatten().unwrap_or(0);
         if concurrency > fits || (concurrency < fits && !self.concurrency_may_lack) {
-            let open = self.open_shards;
-            self.violate(now_ms, format!("concurrency stays at {concurrency} for {open} shards"));
+            self.violate(now_ms, format!("concurrency stays at {concurrency} for {even} shards"));
         }
-        for (name, has, fits) in thresholds(&self.policy, cloud, filled) {
+        for (name, has, fits) in thresholds(&self.policy, cloud, even) {
             if (has - fits).abs() > fits * 1e-6 {
                 let what = format!("threshold of {name} stays at {has:.0} instead of {fits:.0}");
                 self.violate(now_ms, what);
@@ -303,15 +312,32 @@ impl Invariants {
     }
 }
 
-/// Whole shards that even keys fill: as many as the widest goes into the hash space. While there are
-/// shard-level metrics, splits follow heat, and every open shard counts.
-fn filled_shards(cloud: &Cloud) -> u32 {
+/// Whole shards that even keys fill: as many as the widest goes into the hash space. Where heat led
+/// the splits, every open shard counts.
+fn even_shards(cloud: &Cloud) -> u32 {
     let shards = cloud.stream.shards();
-    let open = shards.open().len() as u32;
-    let widest = shards.open().map(|(_, shard)| shard.width()).max().unwrap_or(u128::MAX);
-    // Equal ranges differ by a hash key, so that the quotient is a hair below a whole number.
-    let filled = (u128::MAX as f64 / widest as f64).round() as u32;
-    if cloud.stream.shard_metrics().is_empty() { filled.min(open) } else { open }
+    let tags = cloud.stream.tags();
+    let switched = tags.get(TAG_SHARD_METRICS).map(|tag| Switched::from_tag(tag));
+    let suspected_ms = switched.unwrap_or_default().suspected_ms;
+    let was_suspected = cloud.clock().epoch_ms().saturating_sub(suspected_ms) < HEAT_KEPT_MS;
+    if was_suspected || !cloud.stream.shard_metrics().is_empty() {
+        return shards.open().len() as u32;
+    }
+    shards.open().map(|(_, shard)| as_wide_as(shard.width())).min().unwrap_or(1)
+}
+
+/// The same of the shard that a MergeShards call makes.
+fn even_shards_after_merge(cloud: &Cloud, input: &str) -> u32 {
+    let shards = cloud.stream.shards();
+    let merged = |id: &str| input.split(" and ").any(|merged| merged == id);
+    let widths =
+        shards.open().filter(|(_, shard)| merged(&shard.id)).map(|(_, shard)| shard.width());
+    as_wide_as(widths.sum())
+}
+
+/// How many shards of this width fit the hash space.
+fn as_wide_as(width: u128) -> u32 {
+    (u128::MAX as f64 / (width as f64 + 1.0) + 1e-6).floor() as u32
 }
 
 /// Each alarm that follows the shards: its threshold, and the one that fits `shards`.

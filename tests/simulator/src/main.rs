@@ -109,11 +109,12 @@ fn main() -> anyhow::Result<ExitCode> {
 fn summary(outcome: &Outcome) -> String {
     let path: Vec<String> = outcome.path.iter().map(u32::to_string).collect();
     format!(
-        "shards {}; {} UpdateShardCount, {} SplitShard, {} calls in all; at most {} s behind; \
+        "shards {}; {} UpdateShardCount, {} SplitShard, {} MergeShards, {} calls in all; at most {} s behind; \
          {:.3} MB dead-lettered; ${:.2}",
         path.join(" -> "),
         outcome.calls,
         outcome.splits,
+        outcome.merges,
         outcome.control_calls,
         outcome.lag_seconds_max,
         outcome.dead_letter_bytes / 1e6,

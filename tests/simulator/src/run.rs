@@ -99,6 +99,8 @@ pub struct Outcome {
     pub calls: u32,
     /// SplitShard calls that were accepted.
     pub splits: u32,
+    /// MergeShards calls that were accepted.
+    pub merges: u32,
     /// The longest that anything delivered was behind.
     pub lag_seconds_max: u64,
     /// What went to a dead-letter queue.
@@ -646,6 +648,10 @@ fn outcome(
             accepts.shard_metric_switches
         ),
     );
+    expect(
+        within(invariants.merges, accepts.merges),
+        format!("{} MergeShards calls, not within {:?}", invariants.merges, accepts.merges),
+    );
     let lag = fluid.lag_seconds_max;
     let lag_max = accepts.lag_seconds_max;
     expect(lag <= lag_max, format!("{lag} s behind, more than {lag_max} s"));
@@ -672,6 +678,7 @@ fn outcome(
         path: invariants.path,
         calls: invariants.calls,
         splits: invariants.splits,
+        merges: invariants.merges,
         lag_seconds_max: lag,
         dead_letter_bytes: fluid.dead.bytes,
         dollars,

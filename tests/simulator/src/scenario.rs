@@ -362,6 +362,9 @@ pub struct Accepts {
     pub shard_metric_switches: (u32, u32),
     /// Shard-level metrics that are on in the end; all or none, as at the begin, unless given.
     pub shard_metrics_at_end: Option<usize>,
+    /// MergeShards calls that were accepted, at least and at most.
+    #[serde(default)]
+    pub merges: (u32, u32),
     /// No event is delivered later than this.
     pub lag_seconds_max: u64,
     /// Nothing more goes to the dead-letter queue.

@@ -27,12 +27,12 @@ fn a_ledger_that_is_ignored() {
 
 #[test]
 fn thresholds_and_concurrency_before_the_shards_are_open() {
-    notices("disneys-day", Mutation::RaisesTooEarly, "shards are open");
+    notices("disneys-day", Mutation::RaisesTooEarly, "shards take the load");
 }
 
 #[test]
 fn thresholds_and_concurrency_after_the_shards_have_closed() {
-    notices("disneys-day", Mutation::LowersTooLate, "shards will be left");
+    notices("disneys-day", Mutation::LowersTooLate, "shards will take the load");
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn write_table(page: &mut String, outcomes: &[Outcome]) -> std::fmt::Result {
         }
         let lost = outcome.lost_megabytes + outcome.undelivered_megabytes;
         let late = if lost > 0.0 { " class=\"late\"" } else { "" };
-        let calls = outcome.reshards + outcome.splits;
+        let calls = outcome.reshards + outcome.splits + outcome.merges;
         write!(
             page,
             "<td>{:.0}</td><td{late}>{lost:.0}</td><td>{calls}</td><td>{}</td><td>{}</td></tr>",

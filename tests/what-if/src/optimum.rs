@@ -3,8 +3,10 @@
 //!
 //! Moves end on steps of a minute. A move goes to between half and double; the next one can end
 //! only when the reshard's time has passed again. Calls are counted in days from the begin and not
-//! in every 24 hours: whoever keeps the rolling limit keeps this one, too, so no legal plan is
-//! cheaper. SplitShard is left out: keys lie evenly, so that a single split makes room for nothing.
+//! in every 24 hours: whoever keeps the rolling limit keeps this one, too, so no plan of
+//! UpdateShardCount calls is cheaper. SplitShard and MergeShards are left out: keys lie evenly, so
+//! that a single one makes room for nothing. A row of merges halves the shards without a call,
+//! though, so a plan that merges could be cheaper than this.
 //!
 //! Dynamic programming, from the last step to the first, over open shards and calls left today.
 //! Only the days' first layers are kept; each day is computed again when the plan is read off.

@@ -100,6 +100,8 @@ pub struct Outcome {
     pub reshards: u64,
     /// SplitShard calls that were accepted.
     pub splits: u64,
+    /// MergeShards calls that were accepted.
+    pub merges: u64,
     /// The most UpdateShardCount calls in any 24 hours.
     pub reshards_most_in_a_day: u64,
     /// Minutes in which more came in than could be taken.
@@ -243,8 +245,11 @@ pub fn table(outcomes: &[Outcome]) -> String {
     for outcome in outcomes {
         let mark = if best == Some(outcome.name.as_str()) { " *" } else { "" };
         let dollars = |dollars: f64| format!("{:.2}", dollars / outcome.days);
-        let splits =
-            if outcome.splits > 0 { format!("+{} splits", outcome.splits) } else { String::new() };
+        let single = |count: u64, what: &str| match count {
+            0 => String::new(),
+            _ => format!(" + {count} {what}"),
+        };
+        let (splits, merges) = (single(outcome.splits, "splits"), single(outcome.merges, "merges"));
         rows.push(vec![
             format!("{}{mark}", outcome.name),
             dollars(outcome.bill.total()),
@@ -259,7 +264,7 @@ pub fn table(outcomes: &[Outcome]) -> String {
             outcome.lag_max.to_string(),
             format!("{:.0}", outcome.refused_megabytes),
             format!("{:.0}", outcome.lost_megabytes + outcome.undelivered_megabytes),
-            format!("{}{splits}", outcome.reshards),
+            format!("{}{splits}{merges}", outcome.reshards),
             outcome.reshards_most_in_a_day.to_string(),
             outcome.minutes_over.to_string(),
         ]);

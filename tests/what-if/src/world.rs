@@ -86,6 +86,7 @@ pub struct World<'a> {
     minutes_over: u64,
     calls: Vec<u64>,
     splits: u64,
+    merges: u64,
     shards_most: u32,
     decisions: Vec<Decision>,
 }
@@ -113,6 +114,7 @@ impl<'a> World<'a> {
             minutes_over: 0,
             calls: Vec::new(),
             splits: 0,
+            merges: 0,
             shards_most: shards,
             decisions: Vec::new(),
         };
@@ -217,6 +219,20 @@ impl<'a> World<'a> {
         let result = self.stream.split_shard(id, at, self.epoch_ms());
         self.splits += u64::from(result.is_ok());
         self.note(from, from + 1, why.into(), &result);
+        result
+    }
+
+    /// MergeShards.
+    pub fn merge_shards(
+        &mut self,
+        id: &str,
+        adjacent_id: &str,
+        why: impl Into<String>,
+    ) -> Result<(), ApiError> {
+        let from = self.open_shards();
+        let result = self.stream.merge_shards(id, adjacent_id, self.epoch_ms());
+        self.merges += u64::from(result.is_ok());
+        self.note(from, from - 1, why.into(), &result);
         result
     }
 
@@ -395,6 +411,7 @@ impl<'a> World<'a> {
             undelivered_megabytes: self.waiting.waiting_bytes().max(0.0).floor() / 1e6,
             reshards: self.calls.len() as u64,
             splits: self.splits,
+            merges: self.merges,
             reshards_most_in_a_day: most_in_a_day(&self.calls),
             minutes_over: self.minutes_over,
             decisions: self.decisions,

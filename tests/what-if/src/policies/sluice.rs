@@ -245,13 +245,13 @@ impl Sluice {
             },
         };
         world.effort.wake_ups += 1.0;
-        if decide::needs_load(&seen) {
-            world.effort.metrics_read += METRICS_PER_LOOK;
-            seen.load = Some(self.read_load(world));
-        }
         if world.is_active() {
             let shards = world.shards().into_iter();
             seen.shards = Some(shards.map(|shard| ShardLoad { shard, offered: None }).collect());
+        }
+        if decide::needs_load(&seen) {
+            world.effort.metrics_read += METRICS_PER_LOOK;
+            seen.load = Some(self.read_load(world));
         }
         seen
     }
@@ -307,6 +307,11 @@ impl Sluice {
                 }
                 Act::SplitShard { shard_id, new_starting_hash_key } => {
                     if world.split_shard(shard_id, *new_starting_hash_key, why.as_str()).is_err() {
+                        return;
+                    }
+                }
+                Act::MergeShards { shard_id, adjacent_shard_id } => {
+                    if world.merge_shards(shard_id, adjacent_shard_id, why.as_str()).is_err() {
                         return;
                     }
                 }
