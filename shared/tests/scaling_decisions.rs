@@ -85,13 +85,6 @@ fn load(megabytes_per_second: f64) -> Load {
     Load { minutes: vec![MinuteLoad { accepted, ..MinuteLoad::default() }; 15], ..Load::default() }
 }
 
-/// A load that has lasted for as long as any calm must.
-fn calm(megabytes_per_second: f64) -> Load {
-    let mut load = load(megabytes_per_second);
-    load.minutes = vec![load.minutes[0]; policy().calm_minutes_max() as usize];
-    load
-}
-
 fn alarmed(shards: u32, load: Load) -> Observation {
     let mut seen = at_rest(shards);
     seen.wake = Wake::Alarm("Bytes".to_owned());
@@ -342,51 +335,23 @@ fn merged(decision: &Decision) -> Option<(&str, &str)> {
 }
 
 #[test]
-fn a_small_stream_halves_by_merging_and_spends_no_call() {
-    let mut seen = off_peak(32, load(8.0));
-    seen.shards = equal(32);
-    seen.reshards = ledger(10);
-    seen.load = Some(calm(8.0));
-    let decision = decide_scale_down(&policy(), &seen);
-    assert_eq!(merged(&decision), Some(("shard-0", "shard-1")), "{decision}");
-    assert_eq!((target(&decision), decision.shards_after()), (None, 31));
-    // The widest shard limits the stream from the first merge on.
-    let concurrency = Act::PutConcurrency { function: "processor".to_owned(), reserved: 16 };
-    let is_merge = |act: &Act| matches!(act, Act::MergeShards { .. });
-    assert!(place(&decision, |act| *act == concurrency) < place(&decision, is_merge));
-    // A larger one halves by a call.
-    seen = off_peak(34, load(8.0));
-    seen.shards = equal(34);
-    assert_eq!(target(&decide_scale_down(&policy(), &seen)), Some(17));
-}
-
-#[test]
-fn no_merge_leaves_less_room_than_half_the_shards() {
-    // Five shards: two in one leave what two and a half take, and two are sure.
-    let mut seen = off_peak(5, load(1.3));
-    seen.shards = equal(5);
-    let decision = decide_scale_down(&policy(), &seen);
-    assert_eq!(merged(&decision), None, "{decision}");
-    assert!(matches!(decision.refused[..], [Refusal::Busy(_)]), "{decision}");
-    // Three: one in two thirds of the stream would be less than the default's two.
-    seen = off_peak(3, load(0.3));
-    seen.shards = equal(3);
-    assert_eq!(target(&decide_scale_down(&policy(), &seen)), Some(2));
-}
-
-#[test]
-fn a_halving_goes_on_each_minute_while_it_is_calm() {
-    let mut seen = at_rest(7);
-    let mut shards = equal(8).expect("shards");
-    shards[0].shard.to = shards[1].shard.to;
-    shards.remove(1);
-    seen.shards = Some(shards);
-    assert!(needs_load(&seen));
+fn what_was_split_one_by_one_is_merged_back_a_pair_at_a_time_once_it_is_calm() {
+    // Four equal shards of which two were split.
+    let mut seen = at_rest(6);
+    let halves = (0..4).map(|number| shard(number, 8, None));
+    seen.shards = Some(halves.chain([shard(2, 4, None), shard(3, 4, None)]).collect());
+    assert!(needs_load(&seen), "nothing else is to be done, and the load decides");
     seen.load = Some(load(1.0));
-    assert_eq!(merged(&decide_scale_up(&policy(), &seen)), Some(("shard-2", "shard-3")));
-    // Four shards' worth is nearly what the widest takes: the rest may be needed soon.
+    let decision = decide_scale_up(&policy(), &seen);
+    assert_eq!(merged(&decision), Some(("shard-0", "shard-1")), "{decision}");
+    assert_eq!((target(&decision), decision.shards_after()), (None, 5), "no call is spent");
+    // Three of four shards' worth: more may be needed soon.
     seen.load = Some(load(3.0));
     assert_eq!(merged(&decide_scale_up(&policy(), &seen)), None);
+    // Never below the default.
+    seen.load = Some(load(1.0));
+    let policy = Policy { shard_count_default: 6, ..policy() };
+    assert_eq!(merged(&decide_scale_up(&policy, &seen)), None);
 }
 
 #[test]
@@ -401,41 +366,8 @@ fn what_was_split_for_its_heat_is_not_merged_for_a_day() {
     seen.shard_metrics.on.clear();
     seen.shard_metrics.switched.suspected_ms = NOW_MS - 86_399_999;
     assert_eq!(merged(&decide_scale_up(&policy(), &seen)), None, "one was hot");
-    // Going down, too: a call makes all equal.
-    let mut down = off_peak(8, load(0.8));
-    down.shards = equal(8);
-    down.shard_metrics.switched = seen.shard_metrics.switched.clone();
-    let decision = decide_scale_down(&policy(), &down);
-    assert_eq!((merged(&decision), target(&decision)), (None, Some(4)), "{decision}");
     seen.shard_metrics.switched.suspected_ms = NOW_MS - 86_400_000;
     assert_eq!(merged(&decide_scale_up(&policy(), &seen)), Some(("shard-2", "shard-3")));
-}
-
-#[test]
-fn two_shards_double_by_splitting_and_spend_no_call() {
-    let mut seen = alarmed(2, load(1.8));
-    seen.shards = equal(2);
-    let decision = decide_scale_up(&policy(), &seen);
-    assert_eq!((target(&decision), decision.shards_after()), (None, 3), "{decision}");
-    // A person wants it now, in one go.
-    seen.wake = Wake::Person(4);
-    assert_eq!(target(&decide_scale_up(&policy(), &seen)), Some(4));
-}
-
-#[test]
-fn what_half_would_not_carry_goes_down_to_what_fits_while_calls_are_plenty() {
-    let mut seen = off_peak(32, load(13.0));
-    seen.shards = equal(32);
-    seen.load = Some(calm(13.0));
-    // 13 MB/s at 60 %.
-    assert_eq!(target(&decide_scale_down(&policy(), &seen)), Some(22));
-    seen.reshards = ledger(6);
-    let decision = decide_scale_down(&policy(), &seen);
-    assert!(matches!(decision.refused[..], [Refusal::Busy(_)]), "{decision}");
-    // A step too small to be worth a call.
-    seen.reshards = ledger(0);
-    seen.load = Some(calm(15.0));
-    assert_eq!(target(&decide_scale_down(&policy(), &seen)), None);
 }
 
 #[test]

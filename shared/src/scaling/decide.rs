@@ -27,18 +27,6 @@ const STEP_UP_MIN: f64 = 1.5;
 /// See [`STEP_UP_MIN`].
 const SHARDS_DOUBLED_BELOW: u32 = 8;
 
-/// Streams of at most so many shards halve by merging neighbours, a pair a minute: MergeShards is
-/// none of the counted calls, and half an hour of waiting costs less than a call is worth.
-const SHARDS_MERGED_MAX: u32 = 32;
-/// A doubling below this is made by splitting: two splits take no longer than a call.
-const SHARDS_SPLIT_BELOW: u32 = 4;
-
-/// Where half the shards would not do, a call goes down to what fits, if that closes a quarter of
-/// them, at least so many shards are open, and half of the day's calls are left.
-const SHARDS_FITTED_MIN: u32 = 16;
-/// See [`SHARDS_FITTED_MIN`].
-const FITTED_SHARE_MAX: f64 = 0.75;
-
 /// For so long after a hot shard was suspected, shards count as split for their heat: no neighbours
 /// are merged, which would be hot again.
 pub const HEAT_KEPT_MS: u64 = 24 * 3_600_000;
@@ -294,36 +282,22 @@ fn is_led_by_heat(seen: &Observation) -> bool {
         || seen.now_ms.saturating_sub(suspected_ms) < HEAT_KEPT_MS
 }
 
-/// Open shards next to each other, with the width that they have together; none where they might
-/// be the hot ones.
-fn neighbours(seen: &Observation) -> Vec<(&ShardLoad, &ShardLoad, u128)> {
+/// Neighbours that together are no wider than the widest shard: with even keys they take no more
+/// as two than as one. Narrowest first; none where they might be the hot ones.
+fn idle_pairs(seen: &Observation) -> Vec<(&ShardLoad, &ShardLoad)> {
     if is_led_by_heat(seen) {
         return Vec::new();
     }
     let mut shards: Vec<&ShardLoad> = seen.shards.iter().flatten().collect();
     shards.sort_by_key(|load| load.shard.from);
-    let pair = |two: &[&'_ ShardLoad]| two[1].shard.to - two[0].shard.from;
-    shards.windows(2).map(|two| (two[0], two[1], pair(two))).collect()
-}
-
-/// Neighbours that together are no wider than the widest shard: with even keys they take no more
-/// as two than as one. Narrowest first.
-fn idle_pairs(seen: &Observation) -> Vec<(&ShardLoad, &ShardLoad)> {
-    let widest = seen.shards.iter().flatten().map(|load| load.shard.width()).max().unwrap_or(0);
+    let widest = shards.iter().map(|load| load.shard.width()).max().unwrap_or(0);
     // Widths are a hair off when the hash space does not divide.
     let width_max = widest.saturating_add(u128::from(seen.open_shards));
-    let mut pairs = neighbours(seen);
-    pairs.retain(|&(.., width)| width <= width_max);
-    pairs.sort_by_key(|&(.., width)| width);
-    pairs.into_iter().map(|(one, other, _)| (one, other)).collect()
-}
-
-/// The pair to begin with when the shards are to be halved: the first of the widest.
-fn widest_pair(seen: &Observation) -> Option<(&ShardLoad, &ShardLoad, u128)> {
-    let pairs = neighbours(seen);
-    let widest = pairs.iter().map(|&(.., width)| width).max()?;
-    let slack = u128::from(seen.open_shards);
-    pairs.into_iter().find(|&(.., width)| width.saturating_add(slack) >= widest)
+    let width = |two: &(&ShardLoad, &ShardLoad)| two.1.shard.to - two.0.shard.from;
+    let mut pairs: Vec<_> = shards.windows(2).map(|two| (two[0], two[1])).collect();
+    pairs.retain(|pair| width(pair) <= width_max);
+    pairs.sort_by_key(width);
+    pairs
 }
 
 /// As many whole shards as can be filled: what concurrency and thresholds go by. Keys lie evenly, so
@@ -437,10 +411,8 @@ pub fn decide_scale_up(policy: &Policy, seen: &Observation) -> Decision {
     decision
 }
 
-/// Halves the open shards: small streams by merging neighbours, which takes no call, others by a
-/// call (rounded up: UpdateShardCount refuses less than half). Where half would not do, goes down
-/// to what fits while calls are plenty. The more calls are spent, the longer the calm must have
-/// lasted.
+/// Half the open shards, rounded up: UpdateShardCount refuses less than half. The fewer calls are
+/// left, the longer the calm must have lasted.
 #[must_use]
 pub fn decide_scale_down(policy: &Policy, seen: &Observation) -> Decision {
     let minutes = policy.calm_minutes(seen.reshards.used(seen.now_ms)) as usize;
@@ -448,62 +420,30 @@ pub fn decide_scale_down(policy: &Policy, seen: &Observation) -> Decision {
     let mut draft = Draft::new(policy, seen, demand);
     let floor = seen.floor_in_force().map_or(0, |floor| floor.shards);
     let lowest = policy.clamp(policy.shard_count_default.max(floor));
-    let half = seen.open_shards.div_ceil(2).max(lowest);
+    let next = seen.open_shards.div_ceil(2).max(lowest);
 
-    let is_small = seen.open_shards <= SHARDS_MERGED_MAX;
-    let pair = widest_pair(seen).filter(|_| is_small);
-    // The first pair is as wide as all will be, and halves what the shards take.
-    let merged = pair
-        .map(|(one, other, width)| (one, other, shards_as_wide_as(width)))
-        .filter(|&(.., shards)| shards >= lowest);
-    let next = merged.map_or(half, |(.., shards)| shards);
-    let is_free = merged.is_some();
-    match (refuse_down(policy, seen, demand, next, is_free, floor), merged) {
-        // What an earlier halving left comes first.
-        (None, _) if is_small && !idle_pairs(seen).is_empty() => draft.merge_idle_pair(),
-        (None, Some((one, other, shards))) => {
-            draft.align(shards);
-            draft.merge(one, other);
+    if let Some(refusal) = refuse_down(policy, seen, demand, next, floor) {
+        draft.refused.push(refusal);
+        draft.goal = seen.goal.unwrap_or(seen.open_shards);
+        draft.is_ordered = seen.is_goal_ordered;
+        if seen.status == StreamStatus::Active {
+            draft.align(seen.open_shards);
         }
-        (None, None) => draft.go_down_to(half),
-        (Some(Refusal::Busy(utilization)), _) => {
-            match fitted_shards(policy, seen, demand, lowest) {
-                Some(fitted) => draft.go_down_to(fitted),
-                None => draft.stay(Refusal::Busy(utilization)),
-            }
-        }
-        (Some(refusal), _) => draft.stay(refusal),
+        return draft.finish();
     }
+    draft.goal = next;
+    draft.keeps_goal = false;
+    draft.align(next);
+    draft.step_towards_goal();
     draft.finish()
 }
 
-/// What fits, where that is enough fewer to be worth a call and calls are plenty.
-fn fitted_shards(
-    policy: &Policy,
-    seen: &Observation,
-    demand: Option<Rate>,
-    lowest: u32,
-) -> Option<u32> {
-    let open = seen.open_shards;
-    let fitted = demand?.shards_needed(policy.shard_capacity(), policy.utilization_down_max);
-    let fitted = fitted.max(lowest).max(open.div_ceil(2));
-    let left = seen.reshards.left(seen.now_ms, policy.reshard_calls_max);
-    let is_worth_a_call = open >= SHARDS_FITTED_MIN
-        && f64::from(fitted) <= f64::from(open) * FITTED_SHARE_MAX
-        && left * 2 >= policy.reshard_calls_max
-        && left > policy.reshards_kept_for_up;
-    (is_worth_a_call && refuse_down(policy, seen, demand, fitted, false, 0).is_none())
-        .then_some(fitted)
-}
-
-/// The first gate that keeps the shards from going down to `next`; `is_free` where that takes no
-/// call.
+/// The first gate that keeps the shards.
 fn refuse_down(
     policy: &Policy,
     seen: &Observation,
     demand: Option<Rate>,
     next: u32,
-    is_free: bool,
     floor: u32,
 ) -> Option<Refusal> {
     if !seen.off_peak {
@@ -539,7 +479,7 @@ fn refuse_down(
         return Some(Refusal::Backlog(load.queue_age_ms));
     }
     let left = seen.reshards.left(seen.now_ms, policy.reshard_calls_max);
-    (!is_free && left <= policy.reshards_kept_for_up).then_some(Refusal::CallsKept(left))
+    (left <= policy.reshards_kept_for_up).then_some(Refusal::CallsKept(left))
 }
 
 /// Whether an alarm that watches the present number of shards is in ALARM: one whose threshold
@@ -645,27 +585,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Stays as it is, and says why.
-    fn stay(&mut self, refusal: Refusal) {
-        self.refused.push(refusal);
-        self.goal = self.seen.goal.unwrap_or(self.seen.open_shards);
-        self.keeps_goal = true;
-        self.is_ordered = self.seen.is_goal_ordered;
-        if self.seen.status == StreamStatus::Active {
-            self.align(self.seen.open_shards);
-        }
-    }
-
-    /// One call down.
-    fn go_down_to(&mut self, shards: u32) {
-        self.goal = shards;
-        self.keeps_goal = false;
-        self.align(shards);
-        self.step_towards_goal();
-    }
-
     /// Merges neighbours that take no more as two than as one, once what comes in leaves the
-    /// widest shard calm: what was split one by one, and the rest of a halving.
+    /// widest shard calm: what was split one by one for want of calls. It takes none.
     fn merge_idle_pair(&mut self) {
         let (policy, seen) = (self.policy, self.seen);
         let floor = seen.floor_in_force().map_or(0, |floor| floor.shards);
@@ -698,11 +619,6 @@ impl<'a> Draft<'a> {
         let open = self.seen.open_shards;
         if self.goal == open {
             return;
-        }
-        let is_by_load = !self.is_ordered && !self.is_planned;
-        if self.goal > open && open < SHARDS_SPLIT_BELOW && is_by_load && self.seen.shards.is_some()
-        {
-            return self.split_hottest();
         }
         let left = self.seen.reshards.left(self.seen.now_ms, self.policy.reshard_calls_max);
         if left == 0 {

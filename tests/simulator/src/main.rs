@@ -109,8 +109,8 @@ fn main() -> anyhow::Result<ExitCode> {
 fn summary(outcome: &Outcome) -> String {
     let path: Vec<String> = outcome.path.iter().map(u32::to_string).collect();
     format!(
-        "shards {}; {} UpdateShardCount, {} SplitShard, {} MergeShards, {} calls in all; at most {} s behind; \
-         {:.3} MB dead-lettered; ${:.2}",
+        "shards {}; {} UpdateShardCount, {} SplitShard, {} MergeShards, {} calls in all; \
+         at most {} s behind; {:.3} MB dead-lettered; ${:.2}",
         path.join(" -> "),
         outcome.calls,
         outcome.splits,

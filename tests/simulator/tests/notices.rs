@@ -32,7 +32,7 @@ fn thresholds_and_concurrency_before_the_shards_are_open() {
 
 #[test]
 fn thresholds_and_concurrency_after_the_shards_have_closed() {
-    notices("disneys-day", Mutation::LowersTooLate, "shards will take the load");
+    notices("disneys-day", Mutation::LowersTooLate, "shards will be left");
 }
 
 #[test]

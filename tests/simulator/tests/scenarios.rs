@@ -64,6 +64,7 @@ scenarios! {
     reshard_takes_15_minutes = "reshard-takes-15-minutes",
     resource_in_use = "resource-in-use",
     spike_of_ten = "spike-of-ten",
+    split_and_merged = "split-and-merged",
     stack_update = "stack-update",
     stays_in_alarm = "stays-in-alarm",
     ten_calls_gone = "ten-calls-gone",

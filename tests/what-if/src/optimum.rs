@@ -13,8 +13,6 @@
 
 use std::collections::VecDeque;
 
-use sluice::limits::SHARD_BYTES_PER_SECOND;
-
 use crate::clock::{SECONDS_PER_DAY, SECONDS_PER_MINUTE};
 use crate::trace::Trace;
 use crate::world::{Rule, Settings, TICK_SECONDS, World};
@@ -70,7 +68,7 @@ impl Problem {
             let within = &trace.bytes_per_second[from as usize..until as usize];
             let highest = within.iter().copied().fold(0.0, f64::max);
             // A hair over a whole shard is that shard.
-            ((highest / SHARD_BYTES_PER_SECOND as f64 - 1e-9).ceil() as u32).max(1)
+            ((highest / settings.shard_takes_bytes_per_second() - 1e-9).ceil() as u32).max(1)
         };
         let reshard_ms = settings.limits.reshard_ms + settings.limits.reshard_ms_per_generation;
         let problem = Self {

@@ -3,8 +3,6 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sluice::limits::SHARD_BYTES_PER_SECOND;
-
 use crate::optimum;
 use crate::policies::application_auto_scaling::{self, ApplicationAutoScaling};
 use crate::policies::fixed::{self, Fixed};
@@ -122,7 +120,8 @@ impl Job<'_> {
     }
 
     fn shards_for(&self, bytes_per_second: f64) -> u32 {
-        let shards = (bytes_per_second / SHARD_BYTES_PER_SECOND as f64 - 1e-9).ceil() as u32;
+        let shard = self.settings.shard_takes_bytes_per_second();
+        let shards = (bytes_per_second / shard - 1e-9).ceil() as u32;
         shards.clamp(1, self.settings.shards_max)
     }
 }

@@ -46,6 +46,16 @@ pub struct Settings {
     pub limits: StreamLimits,
 }
 
+impl Settings {
+    /// What a shard takes a second: whole records. What remains of its bytes refuses the next one.
+    #[must_use]
+    pub fn shard_takes_bytes_per_second(&self) -> f64 {
+        let shard = self.limits.shard_bytes_per_second as f64;
+        let record = self.record_bytes.min(shard);
+        (shard / record + 1e-9).floor() * record
+    }
+}
+
 /// Something that scales the stream. It sees what AWS shows, when AWS shows it.
 pub trait Rule {
     /// Before the first second.
@@ -320,15 +330,10 @@ impl<'a> World<'a> {
         self.shards_most = self.shards_most.max(self.open_shards());
     }
 
-    /// What the stream takes a second: as much as its widest shard's share allows, and of whole
-    /// records in each second. What remains of the shard's bytes refuses the next record.
+    /// What the stream takes a second: as much as its widest shard's share allows.
     fn stream_bytes_per_second(&self) -> f64 {
         match self.capacity {
-            Capacity::Shards => {
-                let shard = self.settings.limits.shard_bytes_per_second as f64;
-                let record = self.settings.record_bytes.min(shard);
-                self.even_shards * (shard / record + 1e-9).floor() * record
-            }
+            Capacity::Shards => self.even_shards * self.settings.shard_takes_bytes_per_second(),
             Capacity::OnDemand(bytes_per_second) => bytes_per_second,
         }
     }
