@@ -317,6 +317,7 @@ def test_only_auto_lets_scale_up_and_nobody_else_switch_the_metrics_of_each_shar
     switches = [f"kinesis:{call}EnhancedMonitoring" for call in ("Enable", "Disable")]
     assert statement["Action"] == [
         "kinesis:SplitShard",
+        "kinesis:MergeShards",
         *({"Fn::If": ["SwitchesShardLevelMetrics", call, {"Ref": "AWS::NoValue"}]} for call in switches),
     ]
     assert statement["Resource"] != "*"
