@@ -179,6 +179,28 @@ def test_off_peak_halves_down_to_the_default_and_no_further(
         assert thresholds(engines, scaling)["incoming-records"] == expected * SHARD_RECORDS
 
 
+def test_two_halves_are_merged_back_once_nothing_presses(engines: local.Engines, scale: LaunchScaling) -> None:
+    scaling = scale(shards=2, ShardCountDefault=2)
+    kinesis = engines.client("kinesis")
+    first = kinesis.list_shards(StreamName=scaling.stream_name)["Shards"][0]
+    middle = (int(first["HashKeyRange"]["EndingHashKey"]) + 1) // 2
+    kinesis.split_shard(
+        StreamName=scaling.stream_name, ShardToSplit=first["ShardId"], NewStartingHashKey=str(middle)
+    )
+    becomes(lambda: open_shards(engines, scaling), 3)
+    wait_active(engines, scaling)
+    reconcile(engines, scaling)
+    becomes(lambda: open_shards(engines, scaling), 2)
+    wait_active(engines, scaling)
+    open_ranges = {
+        (one["HashKeyRange"]["StartingHashKey"], one["HashKeyRange"]["EndingHashKey"])
+        for one in kinesis.list_shards(StreamName=scaling.stream_name)["Shards"]
+        if "EndingSequenceNumber" not in one["SequenceNumberRange"]
+    }
+    assert tuple(first["HashKeyRange"][end] for end in ("StartingHashKey", "EndingHashKey")) in open_ranges
+    assert "sluice/reshards" not in tags(engines, scaling) or not tags(engines, scaling)["sluice/reshards"].split()
+
+
 def test_dry_run_changes_nothing(engines: local.Engines, launch: Launch, scale: LaunchScaling) -> None:
     processor = launch().function_name
     scaling = scale(shards=3, processors=processor, ShardCountDefault=1, ShardCountMin=1, DryRun="true")
