@@ -114,3 +114,17 @@ fn the_report_is_one_file_that_fetches_nothing() {
     }
     assert!(html.contains("reshards and why"));
 }
+
+#[test]
+fn a_stream_fixed_at_the_peak_has_shards_for_whole_records_and_is_not_late() {
+    // 64 shards of 40 whole records each take a little less than this.
+    let rows: String = (0..60).map(|row| format!("{},64000000\n", row * 60)).collect();
+    let path = file("peak.csv", &rows);
+    let done = what_if(&format!("{path} --quiet --json --policies fixed-at-peak,optimum"));
+    let report: Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    for policy in report["policies"].as_array().expect("policies") {
+        assert_eq!(policy["shards_most"], 65, "{}", policy["name"]);
+        assert!(policy["lag_p99"].as_u64() <= Some(1), "{}", policy["name"]);
+        assert!(policy["refused_megabytes"].as_f64() <= Some(0.0), "{}", policy["name"]);
+    }
+}
