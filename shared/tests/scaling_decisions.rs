@@ -348,8 +348,17 @@ fn what_was_split_one_by_one_is_merged_back_a_pair_at_a_time_once_it_is_calm() {
     // Three of four shards' worth: more may be needed soon.
     seen.load = Some(load(3.0));
     assert_eq!(merged(&decide_scale_up(&policy(), &seen)), None);
-    // Never below the default.
+    // Not while an alarm says otherwise, nor when the load is not known.
     seen.load = Some(load(1.0));
+    let mut alarmed = seen.clone();
+    alarmed.alarms[2].state = AlarmState::Alarm;
+    assert_eq!(merged(&decide_scale_up(&policy(), &alarmed)), None);
+    let unknown = Observation { load: None, ..seen.clone() };
+    assert_eq!(merged(&decide_scale_up(&policy(), &unknown)), None);
+    // Never below a plan's floor, nor below the default.
+    let mut planned = seen.clone();
+    planned.floor = Some(Floor { shards: 6, until_ms: NOW_MS + 60_000 });
+    assert_eq!(merged(&decide_scale_up(&policy(), &planned)), None);
     let policy = Policy { shard_count_default: 6, ..policy() };
     assert_eq!(merged(&decide_scale_up(&policy, &seen)), None);
 }

@@ -254,7 +254,7 @@ pub fn needs_load(seen: &Observation) -> bool {
     seen.is_alarmed()
         || is_on_its_way(seen)
         || matches!(seen.wake, Wake::Alarm(_) | Wake::OffPeak)
-        || !idle_pairs(seen).is_empty()
+        || idle_pair(seen).is_some()
 }
 
 /// Whether a goal that the load set is still ahead: the load may want it no longer.
@@ -266,13 +266,11 @@ fn is_on_its_way(seen: &Observation) -> bool {
 /// by one: keys lie evenly, so that the widest is full when the others are not.
 fn even_shards(seen: &Observation) -> u32 {
     let widest = seen.shards.iter().flatten().map(|load| load.shard.width()).max();
-    widest.map_or(seen.open_shards, shards_as_wide_as).clamp(1, seen.open_shards.max(1))
-}
-
-/// How many shards of this width fit the hash space.
-fn shards_as_wide_as(width: u128) -> u32 {
-    // A shard's width is a hair off when the hash space does not divide.
-    (u128::MAX as f64 / (width as f64 + 1.0) + 1e-6).floor() as u32
+    let even = widest.map_or(seen.open_shards, |width| {
+        // A shard's width is a hair off when the hash space does not divide.
+        (u128::MAX as f64 / (width as f64 + 1.0) + 1e-6).floor() as u32
+    });
+    even.clamp(1, seen.open_shards.max(1))
 }
 
 /// Whether shards may have been split for their heat: then the narrow ones are the hot ones.
@@ -282,11 +280,11 @@ fn is_led_by_heat(seen: &Observation) -> bool {
         || seen.now_ms.saturating_sub(suspected_ms) < HEAT_KEPT_MS
 }
 
-/// Neighbours that together are no wider than the widest shard: with even keys they take no more
-/// as two than as one. Narrowest first; none where they might be the hot ones.
-fn idle_pairs(seen: &Observation) -> Vec<(&ShardLoad, &ShardLoad)> {
+/// The narrowest neighbours that together are no wider than the widest shard: with even keys they
+/// take no more as two than as one. None where they might be the hot ones.
+fn idle_pair(seen: &Observation) -> Option<(&ShardLoad, &ShardLoad)> {
     if is_led_by_heat(seen) {
-        return Vec::new();
+        return None;
     }
     let mut shards: Vec<&ShardLoad> = seen.shards.iter().flatten().collect();
     shards.sort_by_key(|load| load.shard.from);
@@ -294,10 +292,8 @@ fn idle_pairs(seen: &Observation) -> Vec<(&ShardLoad, &ShardLoad)> {
     // Widths are a hair off when the hash space does not divide.
     let width_max = widest.saturating_add(u128::from(seen.open_shards));
     let width = |two: &(&ShardLoad, &ShardLoad)| two.1.shard.to - two.0.shard.from;
-    let mut pairs: Vec<_> = shards.windows(2).map(|two| (two[0], two[1])).collect();
-    pairs.retain(|pair| width(pair) <= width_max);
-    pairs.sort_by_key(width);
-    pairs
+    let pairs = shards.windows(2).map(|two| (two[0], two[1]));
+    pairs.filter(|pair| width(pair) <= width_max).min_by_key(width)
 }
 
 /// As many whole shards as can be filled: what concurrency and thresholds go by. Keys lie evenly, so
@@ -600,18 +596,14 @@ impl<'a> Draft<'a> {
         if utilization > policy.utilization_down_max {
             return;
         }
-        if let Some((one, other)) = idle_pairs(seen).into_iter().next() {
-            self.merge(one, other);
+        if let Some((one, other)) = idle_pair(seen) {
+            self.goal = seen.open_shards - 1;
+            self.keeps_goal = false;
+            self.acts.push(Act::MergeShards {
+                shard_id: one.shard.id.clone(),
+                adjacent_shard_id: other.shard.id.clone(),
+            });
         }
-    }
-
-    fn merge(&mut self, one: &ShardLoad, other: &ShardLoad) {
-        self.goal = self.seen.open_shards - 1;
-        self.keeps_goal = false;
-        self.acts.push(Act::MergeShards {
-            shard_id: one.shard.id.clone(),
-            adjacent_shard_id: other.shard.id.clone(),
-        });
     }
 
     /// One legal step towards the goal.

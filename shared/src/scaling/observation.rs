@@ -175,8 +175,7 @@ pub struct Observation {
     /// Its load; `None` when nothing was pending that it could decide.
     pub load: Option<Load>,
     /// Its open shards one by one, with their load only when a single one may have to be split.
-    /// `None` while it is being resharded, when they could not be listed, and with shard-level
-    /// metrics also when none may have to be split.
+    /// `None` while it is being resharded, and when they could not be listed.
     pub shards: Option<Vec<ShardLoad>>,
     /// Whether these are off-peak hours.
     pub off_peak: bool,
