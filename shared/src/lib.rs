@@ -11,7 +11,10 @@ pub mod delivery;
 pub mod limits;
 pub mod logs;
 pub mod ports;
+mod quote;
 pub mod records;
 pub mod scaling;
 pub mod system;
 pub mod telemetry;
+
+pub use quote::{Quoted, quote};
