@@ -165,6 +165,9 @@ fn a_reshard_that_is_due_comes_first() {
     assert_eq!(switches(&growing), []);
     growing.status = StreamStatus::Updating;
     assert_eq!(switches(&growing), []);
+    let mut updating = suspicious();
+    updating.status = StreamStatus::Updating;
+    assert_eq!(switches(&updating), []);
     // A split of the shard that is known to be hot makes the stream UPDATING as well.
     let mut known = switched(10);
     known.shard_metrics.on.remove("IncomingRecords");
@@ -180,6 +183,12 @@ fn a_reshard_that_is_due_comes_first() {
     calm.goal = Some(SHARDS * 2);
     calm.is_goal_ordered = true;
     assert_eq!(switches(&calm), []);
+    // Ten calls are gone and no shard is known: nothing reshards now, and the goal is still ahead.
+    calm.reshards =
+        (0..10).fold(Ledger::default(), |ledger, n| ledger.with_call(NOW_MS - n * 1_000));
+    assert_eq!(decide(&calm).shards_after(), SHARDS);
+    assert_eq!(switches(&calm), []);
+    calm.reshards = Ledger::default();
     calm.goal = None;
     calm.alarms[0].limit = AlarmLimit::Bytes;
     calm.alarms[0].state = AlarmState::Alarm;
