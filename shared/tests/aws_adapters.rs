@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
-use sluice::aws::{KinesisStream, Queue};
+use sluice::aws::{KinesisStream, Queue, with_causes};
 use sluice::delivery::{DeadLetter, Occasion, Reason};
 use sluice::ports::{
     ChangeVisibility, CountMessages, DeleteMessage, Message, PutError, PutRecords, QueueCounts,
@@ -558,5 +558,31 @@ mod firehose {
             let (url, _served) = answer_once(http(status, &body)).await;
             assert_eq!(put(&url).await, Err(kind(code.to_owned(), "why".to_owned())));
         }
+    }
+}
+
+/// The request is stopped before it leaves.
+#[tokio::test]
+async fn fips_and_dual_stack_endpoints_are_called_when_the_environment_says_so() {
+    for (variables, host) in [
+        (&[][..], "https://kinesis.us-east-1.amazonaws.com"),
+        (&[("AWS_USE_FIPS_ENDPOINT", "true")], "https://kinesis-fips.us-east-1.amazonaws.com"),
+        (&[("AWS_USE_DUALSTACK_ENDPOINT", "true")], "https://kinesis.us-east-1.api.aws"),
+        (
+            &[("AWS_USE_FIPS_ENDPOINT", "true"), ("AWS_USE_DUALSTACK_ENDPOINT", "true")],
+            "https://kinesis-fips.us-east-1.api.aws",
+        ),
+    ] {
+        let variables = [variables, &[("AWS_REGION", "us-east-1")]].concat();
+        let kinesis = connection(&variables).kinesis();
+        let called = kinesis
+            .list_streams()
+            .customize()
+            .map_request(|request| Err::<_, std::io::Error>(std::io::Error::other(request.uri())))
+            .send()
+            .await
+            .expect_err("stopped");
+        let called = with_causes(&called);
+        assert!(called.contains(host), "{variables:?}: {called}");
     }
 }

@@ -72,15 +72,22 @@ impl Endpoints {
 
 impl Connection {
     /// Reads `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`,
-    /// `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>`.
+    /// `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_<SERVICE>`, `AWS_USE_FIPS_ENDPOINT` and
+    /// `AWS_USE_DUALSTACK_ENDPOINT`.
     pub fn read(env: &mut EnvReader<'_>) -> Option<Self> {
         let endpoints = Endpoints::read(env);
         let region = env.required::<String>("AWS_REGION", "a region such as eu-west-1");
         let access_key_id = env.required::<String>("AWS_ACCESS_KEY_ID", "an access key id");
         let secret = env.required::<String>("AWS_SECRET_ACCESS_KEY", "a secret access key");
+        let mut flag = |name| env.optional_if(name, "true or false", |_: &bool| true);
+        let fips = flag("AWS_USE_FIPS_ENDPOINT");
+        let dual_stack = flag("AWS_USE_DUALSTACK_ENDPOINT");
         let credentials =
             Credentials::from_keys(access_key_id?, secret?, env.optional("AWS_SESSION_TOKEN"));
-        let base = SdkConfig::builder()
+        let mut base = SdkConfig::builder();
+        base.set_use_fips(fips);
+        base.set_use_dual_stack(dual_stack);
+        let base = base
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(region?))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
@@ -99,7 +106,8 @@ impl Connection {
         Some(Self { base, endpoints })
     }
 
-    /// A Kinesis client that tries once: [`crate::records::put_all`] tries again, entry by entry.
+    /// A Kinesis client that tries once: [`crate::records::put_all`] tries again, entry by entry,
+    /// and a reshard whose answer is lost must not be sent twice.
     #[must_use]
     pub fn kinesis(&self) -> aws_sdk_kinesis::Client {
         let config = self.service(&self.endpoints.kinesis, RetryConfig::disabled());
@@ -121,7 +129,7 @@ impl Connection {
         aws_sdk_firehose::Client::new(&config)
     }
 
-    /// A Kinesis client with the SDK's own retries, for calls that reshard and describe.
+    /// A Kinesis client with the SDK's own retries, for calls that may be repeated.
     #[cfg(feature = "control-plane")]
     #[must_use]
     pub fn kinesis_control(&self) -> aws_sdk_kinesis::Client {

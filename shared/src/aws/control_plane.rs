@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_cloudwatch::operation::put_metric_alarm::builders::PutMetricAlarmInputBuilder;
 use aws_sdk_cloudwatch::types::{
     Dimension, Metric, MetricAlarm, MetricDataQuery, MetricStat, ScanBy, StateValue,
 };
@@ -21,11 +22,15 @@ use crate::scaling::{AlarmState, Shard, StreamStatus};
 /// One minute, the period of every metric that is read.
 const PERIOD_SECONDS: i32 = 60;
 
-/// Kinesis, CloudWatch and Lambda around one stream, with the SDK's own retries.
+/// Kinesis, CloudWatch and Lambda around one stream, with the SDK's own retries where a call may be
+/// repeated.
 #[derive(Debug, Clone)]
 pub struct ControlPlane {
     stream_name: String,
     kinesis: aws_sdk_kinesis::Client,
+    /// Tries once. If a reshard was accepted and its answer lost, a second try would be refused
+    /// (`ResourceInUseException`) and look as if the first had never counted.
+    reshard: aws_sdk_kinesis::Client,
     cloudwatch: aws_sdk_cloudwatch::Client,
     lambda: aws_sdk_lambda::Client,
     functions: Functions,
@@ -38,6 +43,7 @@ impl ControlPlane {
         Self {
             stream_name,
             kinesis: connection.kinesis_control(),
+            reshard: connection.kinesis(),
             cloudwatch: connection.cloudwatch(),
             lambda: connection.lambda(),
             functions: Functions::new(connection.lambda()),
@@ -144,7 +150,7 @@ impl ListShards for ControlPlane {
 
 impl UpdateShardCount for ControlPlane {
     async fn update_shard_count(&self, target: u32) -> Result<(), ControlError> {
-        self.kinesis
+        self.reshard
             .update_shard_count()
             .stream_name(&self.stream_name)
             .target_shard_count(i32::try_from(target).unwrap_or(i32::MAX))
@@ -162,7 +168,7 @@ impl SplitShard for ControlPlane {
         shard_id: &str,
         new_starting_hash_key: u128,
     ) -> Result<(), ControlError> {
-        self.kinesis
+        self.reshard
             .split_shard()
             .stream_name(&self.stream_name)
             .shard_to_split(shard_id)
@@ -204,7 +210,7 @@ impl MergeShards for ControlPlane {
         shard_id: &str,
         adjacent_shard_id: &str,
     ) -> Result<(), ControlError> {
-        self.kinesis
+        self.reshard
             .merge_shards()
             .stream_name(&self.stream_name)
             .shard_to_merge(shard_id)
@@ -280,35 +286,46 @@ impl PutAlarmThreshold for ControlPlane {
     async fn put_alarm_threshold(&self, alarm: &str, threshold: f64) -> Result<(), ControlError> {
         let found = self.metric_alarms(&[alarm.to_owned()]).await?.into_iter().next();
         let was = found.ok_or_else(|| unexpected("DescribeAlarms", format!("no alarm {alarm}")))?;
-        // Everything that is not named here PutMetricAlarm would take away.
-        self.cloudwatch
-            .put_metric_alarm()
-            .alarm_name(alarm)
-            .set_alarm_description(was.alarm_description)
-            .set_actions_enabled(was.actions_enabled)
-            .set_ok_actions(was.ok_actions)
-            .set_alarm_actions(was.alarm_actions)
-            .set_insufficient_data_actions(was.insufficient_data_actions)
-            .set_metric_name(was.metric_name)
-            .set_namespace(was.namespace)
-            .set_statistic(was.statistic)
-            .set_extended_statistic(was.extended_statistic)
-            .set_dimensions(was.dimensions)
-            .set_period(was.period)
-            .set_unit(was.unit)
-            .set_evaluation_periods(was.evaluation_periods)
-            .set_datapoints_to_alarm(was.datapoints_to_alarm)
-            .set_comparison_operator(was.comparison_operator)
-            .set_treat_missing_data(was.treat_missing_data)
-            .set_evaluate_low_sample_count_percentile(was.evaluate_low_sample_count_percentile)
-            .set_metrics(was.metrics)
-            .set_threshold_metric_id(was.threshold_metric_id)
-            .threshold(threshold)
-            .send()
+        with_threshold(was, threshold)
+            .send_with(&self.cloudwatch)
             .await
             .map_err(control_error("PutMetricAlarm"))?;
         Ok(())
     }
+}
+
+/// The alarm as it was, with another threshold. PutMetricAlarm takes away what it is not given.
+fn with_threshold(was: MetricAlarm, threshold: f64) -> PutMetricAlarmInputBuilder {
+    // An alarm on one metric may be described with an empty list of queries, and PutMetricAlarm
+    // refuses an alarm that has both a metric and a list.
+    let metrics = was.metrics.filter(|metrics| !metrics.is_empty());
+    PutMetricAlarmInputBuilder::default()
+        .set_alarm_name(was.alarm_name)
+        .set_alarm_description(was.alarm_description)
+        .set_actions_enabled(was.actions_enabled)
+        .set_ok_actions(was.ok_actions)
+        .set_alarm_actions(was.alarm_actions)
+        .set_insufficient_data_actions(was.insufficient_data_actions)
+        .set_metric_name(was.metric_name)
+        .set_namespace(was.namespace)
+        .set_statistic(was.statistic)
+        .set_extended_statistic(was.extended_statistic)
+        .set_dimensions(was.dimensions)
+        .set_period(was.period)
+        .set_unit(was.unit)
+        .set_evaluation_periods(was.evaluation_periods)
+        .set_datapoints_to_alarm(was.datapoints_to_alarm)
+        .set_comparison_operator(was.comparison_operator)
+        .set_treat_missing_data(was.treat_missing_data)
+        .set_evaluate_low_sample_count_percentile(was.evaluate_low_sample_count_percentile)
+        .set_metrics(metrics)
+        .set_threshold_metric_id(was.threshold_metric_id)
+        .set_evaluation_window(was.evaluation_window)
+        .set_warm_up_configuration(was.warm_up_configuration)
+        .set_evaluation_criteria(was.evaluation_criteria)
+        .set_evaluation_interval(was.evaluation_interval)
+        .set_action_configuration(was.action_configuration)
+        .threshold(threshold)
 }
 
 impl RearmAlarm for ControlPlane {
@@ -433,5 +450,27 @@ impl GetReservableConcurrency for ControlPlane {
             .and_then(|unreserved| u32::try_from(unreserved).ok())
             .ok_or(unexpected(call, "no unreserved concurrency"))?;
         Ok(unreserved.saturating_sub(UNRESERVED_CONCURRENCY_MIN))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_threshold_leaves_all_else_of_an_alarm_as_it_was() {
+        let was = MetricAlarm::builder()
+            .alarm_name("bytes")
+            .metric_name("IncomingBytes")
+            .ok_actions("arn:aws:sns:eu-west-1:111122223333:ok")
+            .evaluation_interval(60)
+            .set_metrics(Some(Vec::new()))
+            .threshold(1.0);
+        let put = with_threshold(was.build(), 2.0).build().expect("a whole request");
+        assert_eq!(put.threshold(), Some(2.0));
+        assert_eq!(put.metric_name(), Some("IncomingBytes"));
+        assert_eq!(put.ok_actions(), ["arn:aws:sns:eu-west-1:111122223333:ok"]);
+        assert_eq!(put.evaluation_interval(), Some(60));
+        assert_eq!(put.metrics, None, "a metric and a list of queries exclude each other");
     }
 }
