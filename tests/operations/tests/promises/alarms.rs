@@ -49,7 +49,13 @@ impl Minute<'_> {
     }
 
     fn firehose(&mut self, name: &str, value: f64) {
-        self.put("AWS/Firehose", name, &[("DeliveryStreamName", "archive-Firehose")], value);
+        let dimensions = [("DeliveryStreamName", "sluice-archiver-arrival")];
+        self.put("AWS/Firehose", name, &dimensions, value);
+    }
+
+    fn mapping(&mut self, name: &str, value: f64) {
+        let dimensions = [("EventSourceMappingUUID", "archive-Mapping")];
+        self.put("AWS/Lambda", name, &dimensions, value);
     }
 
     fn delivery_errors(&mut self, log_group: &str, value: f64) {
@@ -262,6 +268,12 @@ const CASES: &[Case] = &[
         trouble: |m| m.queue(ON_FAILURE, "ApproximateNumberOfMessagesVisible", 1.0),
         within: 1..=10,
         calm: &[|m| m.queue(ON_FAILURE, "ApproximateNumberOfMessagesVisible", 0.0)],
+    },
+    Case {
+        alarm: "given-up",
+        trouble: |m| m.mapping("OnFailureDestinationDeliveredEventCount", 1.0),
+        within: 1..=10,
+        calm: &[|m| m.mapping("OnFailureDestinationDeliveredEventCount", 0.0)],
     },
     Case {
         alarm: "on-failure-errors",

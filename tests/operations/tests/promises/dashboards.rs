@@ -32,6 +32,7 @@ const OF_AWS: &[(&str, &str, &[&str])] = &[
     ("AWS/Lambda", "Errors", &["FunctionName"]),
     ("AWS/Lambda", "Invocations", &["FunctionName"]),
     ("AWS/Lambda", "IteratorAge", &["FunctionName"]),
+    ("AWS/Lambda", "OnFailureDestinationDeliveredEventCount", &["EventSourceMappingUUID"]),
     ("AWS/Lambda", "Throttles", &["FunctionName"]),
     ("AWS/Logs", "DeliveryErrors", &["DestinationType", "FilterName", "LogGroupName"]),
     ("AWS/Logs", "ForwardedLogEvents", &["DestinationType", "FilterName", "LogGroupName"]),
