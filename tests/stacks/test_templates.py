@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import engines as local
 import pytest
@@ -16,6 +18,7 @@ from stack import ARCHIVE, AUTOSCALING, LOG_PROCESSING, STREAM_REPLAY, StackErro
 
 TEMPLATES = [ARCHIVE, AUTOSCALING, LOG_PROCESSING, STREAM_REPLAY]
 HOLDS_DATA = ("AWS::Kinesis::Stream", "AWS::S3::Bucket", "AWS::SQS::Queue")
+GUARDS_DATA = ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
@@ -36,10 +39,72 @@ def test_every_parameter_is_grouped_labelled_and_described(template: Path) -> No
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
-def test_what_holds_data_outlives_its_stack(template: Path) -> None:
+def test_what_holds_data_outlives_its_stack_but_not_a_launch_that_failed(template: Path) -> None:
     for name, resource in cfn_yaml.load(str(template))["Resources"].items():
-        if isinstance(resource, dict) and resource["Type"] in HOLDS_DATA:
-            assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain"), name
+        if isinstance(resource, dict) and resource["Type"] in HOLDS_DATA + GUARDS_DATA:
+            policies = resource["DeletionPolicy"], resource["UpdateReplacePolicy"]
+            assert policies == ("RetainExceptOnCreate", "Retain"), name
+
+
+def statements(template: Path) -> Iterator[dict[str, Any]]:
+    """Every statement that a role of the template has, under whatever condition."""
+
+    def found(value: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(value, dict):
+            if "Effect" in value and "Principal" not in value:
+                yield value
+            value = list(value.values())
+        if isinstance(value, list):
+            for one in value:
+                yield from found(one)
+
+    yield from found(cfn_yaml.load(str(template))["Resources"])
+
+
+# AWS's service authorization reference names no resource type for these; Lambda checks the EC2 actions on every resource.
+WITHOUT_RESOURCE = {
+    "kinesis:UpdateShardCount", "kinesis:EnableEnhancedMonitoring", "kinesis:DisableEnhancedMonitoring",
+    "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "lambda:GetAccountSettings",
+    "xray:PutTraceSegments", "xray:PutTelemetryRecords",
+    "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_only_actions_without_a_resource_are_allowed_on_every_resource(template: Path) -> None:
+    for statement in statements(template):
+        if statement["Effect"] == "Allow":
+            actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+            is_wild = statement["Resource"] == "*"
+            assert [action for action in actions if is_wild != (action in WITHOUT_RESOURCE)] == [], statement["Sid"]
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_every_wildcard_has_its_reason_beside_it(template: Path) -> None:
+    lines = template.read_text().splitlines()
+    for at, line in enumerate(lines):
+        if line.strip() == 'Resource: "*"':
+            sid = next(before for before in range(at, 0, -1) if "Sid:" in lines[before])
+            # Between the statement and the one before, or inside it.
+            above = next(before for before in range(sid - 1, 0, -1) if "Resource:" in lines[before] or "Statement:" in lines[before])
+            is_denied = "Effect: Deny" in lines[sid + 1]
+            assert is_denied or any(one.strip().startswith("# ") for one in lines[above:at]), f"{template.name}:{sid + 1}"
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_a_function_that_is_traced_may_send_traces_before_it_is_created(template: Path) -> None:
+    """Lambda refuses to create it otherwise. Its role is there before it, a policy of its own need not be."""
+    resources = cfn_yaml.load(str(template))["Resources"]
+    policies = [one for one in resources.values() if isinstance(one, dict) and one["Type"] == "AWS::IAM::Policy"]
+    for name, function in resources.items():
+        if not isinstance(function, dict) or "TracingConfig" not in function.get("Properties", {}):
+            continue
+        role = function["Properties"]["Role"]["Fn::GetAtt"][0]
+        waits_for = [function["DependsOn"]] if isinstance(function.get("DependsOn"), str) else function.get("DependsOn", [])
+        there = [resources[role]["Properties"]["Policies"]] + [resources[policy] for policy in waits_for]
+        assert "xray:PutTraceSegments" in str(there), name
+    assert all("DependsOn" not in policy for policy in policies)
 
 
 def resource_types(engines: local.Engines, name: str) -> list[str]:
