@@ -177,3 +177,16 @@ def test_another_prefix_is_another_firehose_and_the_old_one_stays(
     assert {"archive-prefix-arrival", "archive-prefix-event-time"} <= set(there)
     variables = engines.client("lambda").get_function_configuration(FunctionName="archive-prefix")["Environment"]["Variables"]
     assert variables["DELIVERY_STREAM_NAME"] == "archive-prefix-event-time"
+
+
+def test_a_bucket_keeps_versions_and_its_roles_lie_where_they_may(engines: local.Engines, archive) -> None:
+    """MiniStack's CloudFormation drops lock and access log; cfn-lint holds those against AWS's own schema."""
+    launched = archive(BucketVersioning="Enabled", ObjectLockDays=30, AccessLogBucketName="archive-log", RolePath="/sluice/")
+    assert engines.client("s3").get_bucket_versioning(Bucket=launched["BucketName"])["Status"] == "Enabled"
+    roles = engines.client("iam").list_roles(PathPrefix="/sluice/")["Roles"]
+    assert launched["FunctionRoleArn"] in [role["Arn"] for role in roles]
+
+
+def test_a_lock_without_versions_is_refused_before_anything_is_made(engines: local.Engines, archive) -> None:
+    with pytest.raises(stack.StackError, match="ObjectLockDays needs BucketVersioning=Enabled"):
+        archive(ObjectLockDays=30)

@@ -107,6 +107,35 @@ def test_a_function_that_is_traced_may_send_traces_before_it_is_created(template
     assert all("DependsOn" not in policy for policy in policies)
 
 
+def properties_of(template: Path, of_type: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, resource in cfn_yaml.load(str(template))["Resources"].items():
+        if isinstance(resource, dict) and resource["Type"] == of_type:
+            yield name, resource["Properties"]
+
+
+def chosen(condition: str, parameter: str) -> dict[str, Any]:
+    return {"Fn::If": [condition, {"Ref": parameter}, {"Ref": "AWS::NoValue"}]}
+
+
+@pytest.mark.parametrize("template", [ARCHIVE, STREAM_REPLAY], ids=lambda path: path.name)
+def test_what_a_bank_asks_reaches_every_resource(template: Path) -> None:
+    for name, role in properties_of(template, "AWS::IAM::Role"):
+        assert role["Path"] == {"Ref": "RolePath"}, name
+        assert role["PermissionsBoundary"] == chosen("HasPermissionsBoundary", "PermissionsBoundaryArn"), name
+    for name, log_group in properties_of(template, "AWS::Logs::LogGroup"):
+        assert log_group["KmsKeyId"] == chosen("HasLogGroupKmsKey", "LogGroupKmsKeyArn"), name
+        assert log_group["RetentionInDays"] == {"Ref": "LogRetentionDays"}, name
+    for name, function in properties_of(template, "AWS::Lambda::Function"):
+        assert function["KmsKeyArn"] == chosen("HasEnvironmentKmsKey", "EnvironmentKmsKeyArn"), name
+        assert function["CodeSigningConfigArn"] == chosen("HasCodeSigning", "CodeSigningConfigArn"), name
+        fips = function["Environment"]["Variables"]["AWS_USE_FIPS_ENDPOINT"]
+        assert fips == {"Fn::If": ["HasFips", "true", {"Ref": "AWS::NoValue"}]}, name
+    for name, alarm in properties_of(template, "AWS::CloudWatch::Alarm"):
+        # Those that wake scale-up tell nobody.
+        if alarm["AlarmActions"] != [{"Fn::GetAtt": ["ScaleUp", "Arn"]}]:
+            assert alarm["OKActions"]["Fn::If"][0] == "HasOkActions", name
+
+
 def resource_types(engines: local.Engines, name: str) -> list[str]:
     resources = engines.client("cloudformation").list_stack_resources(StackName=name)["StackResourceSummaries"]
     return [resource["ResourceType"] for resource in resources]
