@@ -33,7 +33,7 @@ pub async fn answer_once_after(
     (url, served)
 }
 
-async fn read_request(socket: &mut TcpStream) -> (String, Vec<u8>) {
+pub async fn read_request(socket: &mut TcpStream) -> (String, Vec<u8>) {
     let mut request = Vec::new();
     loop {
         let mut chunk = [0; 4096];
