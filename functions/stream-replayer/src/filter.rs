@@ -4,13 +4,11 @@
 //! Values are compared, not their spellings: JSON has many for each text (`\u001B`, `\u001b`; `\/`,
 //! `/`; blanks between members). What cannot be read goes: nothing is left out by mistake.
 
-use std::io::Read;
-
-use flate2::read::MultiGzDecoder;
+use libdeflater::Decompressor;
 use memchr::{memchr, memmem};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use sluice::limits::PAYLOAD_INFLATED_BYTES_MAX;
+use sluice::logs::decode::inflate;
 use sluice::records::{Deaggregated, deaggregate};
 
 /// A log group's name has up to 512 characters. (CloudWatch Logs API, CreateLogGroup; Nov 2026)
@@ -64,15 +62,12 @@ impl Filter {
 
     fn admits_gzip(&self, data: &[u8]) -> bool {
         let mut inflated = Vec::new();
-        let limit = PAYLOAD_INFLATED_BYTES_MAX as u64 + 1;
-        match MultiGzDecoder::new(data).take(limit).read_to_end(&mut inflated) {
-            // A line is an event, unless one event has several.
-            Ok(bytes) if bytes <= PAYLOAD_INFLATED_BYTES_MAX => {
-                inflated.split(|&byte| byte == b'\n').any(|line| self.matches(line))
-                    || self.matches(&inflated)
-            }
-            _ => true,
-        }
+        let Ok(bytes) = inflate(&mut Decompressor::new(), data, &mut inflated) else {
+            return true;
+        };
+        let text = &inflated[..bytes];
+        // A line is an event, unless one event has several.
+        text.split(|&byte| byte == b'\n').any(|line| self.matches(line)) || self.matches(text)
     }
 
     fn matches(&self, event: &[u8]) -> bool {
@@ -386,6 +381,9 @@ mod tests {
         for record in [b"\x1f\x8bnothing".as_slice(), &whole[..20], &aggregate] {
             assert!(nothing.admits(record), "{record:?}");
         }
+        // Zeros behind gzip are padding, anything else is damage: as processor and archiver say.
+        assert!(!nothing.admits(&[&whole[..], &[0; 512]].concat()));
+        assert!(nothing.admits(&[&whole[..], b"more"].concat()));
     }
 
     #[test]

@@ -140,6 +140,9 @@ pub struct Resume {
     pub reached: Moment,
     /// Records that the target has.
     pub records: u64,
+    /// Records that the target does not take, and that were passed over.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub set_aside: u64,
 }
 
 /// A wake-up.
@@ -179,6 +182,10 @@ pub struct Wake {
 
 fn is_zero(hop: &u32) -> bool {
     *hop == 0
+}
+
+fn is_none(records: &u64) -> bool {
+    *records == 0
 }
 
 /// The event wakes nobody.
@@ -243,6 +250,7 @@ mod tests {
             shards: BTreeMap::from([("shardId-000000000001".to_owned(), "49".to_owned())]),
             reached: wake.from,
             records: 5,
+            set_aside: 2,
         };
         let next = wake.going_on(resume, 1);
         assert_eq!(Wake::parse(&next.to_text()), Ok(next));

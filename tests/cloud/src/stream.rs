@@ -53,6 +53,8 @@ pub struct StreamLimits {
     pub shard_bytes_per_second: u64,
     /// Records a second that one shard accepts.
     pub shard_records_per_second: u64,
+    /// Data and partition key of one record: MaxRecordSizeInKiB.
+    pub record_bytes_max: usize,
     /// UpdateShardCount calls in any 24 hours.
     pub reshard_calls_max: u32,
     /// A reshard takes this long,
@@ -66,6 +68,7 @@ impl Default for StreamLimits {
         Self {
             shard_bytes_per_second: SHARD_BYTES_PER_SECOND,
             shard_records_per_second: SHARD_RECORDS_PER_SECOND,
+            record_bytes_max: RECORD_BYTES_MAX,
             reshard_calls_max: RESHARD_CALLS_MAX,
             reshard_ms: 60_000,
             reshard_ms_per_generation: 30_000,
@@ -655,11 +658,11 @@ fn named_shard_metrics(metrics: &BTreeSet<String>) -> Result<BTreeSet<String>, A
 }
 
 /// What the API refuses before it looks at the stream.
-fn invalid(records: &[&Record]) -> Option<PutError> {
+fn invalid(records: &[&Record], record_bytes_max: usize) -> Option<PutError> {
     let bytes: usize = records.iter().map(|record| record.bytes()).sum();
     let bad_record = records.iter().any(|record| {
         let key_chars = record.partition_key.chars().count();
-        record.bytes() > RECORD_BYTES_MAX || !(1..=PARTITION_KEY_CHARS_MAX).contains(&key_chars)
+        record.bytes() > record_bytes_max || !(1..=PARTITION_KEY_CHARS_MAX).contains(&key_chars)
     });
     let bad_count = records.is_empty() || records.len() > PUT_RECORDS_ENTRIES_MAX;
     (bad_record || bad_count || bytes > PUT_RECORDS_BYTES_MAX).then(|| PutError::Permanent {
@@ -679,7 +682,7 @@ impl Stream {
         records: &[&Record],
         hash_key: fn(&str) -> u128,
     ) -> Result<Vec<Option<Refusal>>, PutError> {
-        if let Some(error) = invalid(records) {
+        if let Some(error) = invalid(records, self.state.borrow().limits.record_bytes_max) {
             return Err(error);
         }
         let fault = {
