@@ -35,7 +35,7 @@ impl Unarchivable {
                     "shardId": record.shard_id(),
                     "sequenceNumber": record.kinesis.sequence_number,
                     "partitionKey": record.kinesis.partition_key,
-                    "approximateArrivalTimestamp": record.kinesis.approximate_arrival_timestamp,
+                    "approximateArrivalTimestamp": record.arrival(),
                     "event": self.event,
                     "bytes": part.bytes,
                     "part": part.part,

@@ -311,6 +311,14 @@ const CASES: &[Case] = &[
         calm: &[|m| m.put("Sluice", "ReplaysStopped", &[("FunctionName", STREAM_REPLAYER)], 0.0)],
     },
     Case {
+        alarm: "replay-set-aside",
+        trouble: |m| {
+            m.put("Sluice", "ReplaySetAside", &[("FunctionName", STREAM_REPLAYER)], 1.0);
+        },
+        within: 1..=10,
+        calm: &[|m| m.put("Sluice", "ReplaySetAside", &[("FunctionName", STREAM_REPLAYER)], 0.0)],
+    },
+    Case {
         alarm: "stream-replayer-failed",
         trouble: |m| m.lambda(STREAM_REPLAYER, "Errors", 1.0),
         within: 1..=10,

@@ -155,7 +155,7 @@ fn the_dashboards_show_the_whole() {
         ("reshard calls", &["ReshardsLeft"]),
         ("cost", &["PutUnits", "Duration"]),
         ("archive", &["EventsArchived", "IteratorAge", "DeliveryToS3.DataFreshness"]),
-        ("replay", &["RecordsReplayed", "ReplayWindowLeft", "ReplaysStopped"]),
+        ("replay", &["RecordsReplayed", "ReplayWindowLeft", "ReplaysStopped", "ReplaySetAside"]),
     ]);
     for (what, names) in wanted {
         for name in names {
