@@ -1,8 +1,6 @@
-//! Traffic over time: read from a CSV file, scaled to a peak, cut to some days.
+//! Traffic over time: scaled to a peak, cut to some days.
 
-use std::io::BufRead;
-
-use crate::clock::{SECONDS_PER_DAY, parse_time_of_day};
+use crate::clock::SECONDS_PER_DAY;
 
 /// The longest step between two rows: an hour.
 pub const STEP_SECONDS_MAX: u64 = 3_600;
@@ -30,8 +28,10 @@ pub struct Trace {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TraceError {
     /// A line is wrong.
-    #[error("line {line}: {problem}")]
+    #[error("{place} {line}: {problem}")]
     Line {
+        /// What it is: a line of text, or a data point of JSON.
+        place: &'static str,
         /// Counted from 1, comments included.
         line: u64,
         /// What is wrong, and what is expected.
@@ -42,121 +42,22 @@ pub enum TraceError {
     Whole(String),
 }
 
-fn at(line: u64, problem: impl Into<String>) -> TraceError {
-    TraceError::Line { line, problem: problem.into() }
+impl TraceError {
+    /// The same error in what is not a line.
+    pub(crate) fn placed(mut self, name: &'static str) -> Self {
+        if let Self::Line { place, .. } = &mut self {
+            *place = name;
+        }
+        self
+    }
 }
 
-fn whole(problem: impl Into<String>) -> TraceError {
+pub(crate) fn at(line: u64, problem: impl Into<String>) -> TraceError {
+    TraceError::Line { place: "line", line, problem: problem.into() }
+}
+
+pub(crate) fn whole(problem: impl Into<String>) -> TraceError {
     TraceError::Whole(problem.into())
-}
-
-/// Where the two columns stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Columns {
-    seconds: usize,
-    value: usize,
-}
-
-impl Columns {
-    const DEFAULT: Self = Self { seconds: 0, value: 1 };
-
-    fn of_header(names: [&str; 2]) -> Option<Self> {
-        let place = |name: &str| names.iter().position(|found| found.eq_ignore_ascii_case(name));
-        Some(Self { seconds: place("seconds")?, value: place("value")? })
-    }
-}
-
-/// Reads `seconds,value` rows: comments begin with `#`, a header may name the columns in either
-/// order, seconds rise in uniform steps of 1 to 3,600, values are numbers from 0 on.
-pub fn parse_trace(name: &str, mut input: impl BufRead) -> Result<Trace, TraceError> {
-    let mut columns = Columns::DEFAULT;
-    let mut values: Vec<f64> = Vec::new();
-    let (mut first_second, mut step_seconds, mut begins_at_second) = (0, 0, 0);
-    let (mut number, mut is_header_possible) = (0, true);
-    let mut text = String::new();
-    loop {
-        text.clear();
-        number += 1;
-        let read = input.read_line(&mut text).map_err(|error| at(number, error.to_string()))?;
-        if read == 0 {
-            break;
-        }
-        let line = text.trim_start_matches('\u{feff}').trim();
-        if let Some(comment) = line.strip_prefix('#') {
-            // A comment may say anything: a begin that is no time is midnight.
-            let begin = comment.trim().strip_prefix("start:").map(str::trim);
-            begins_at_second = begin.and_then(parse_time_of_day).unwrap_or(begins_at_second);
-            continue;
-        }
-        if line.is_empty() {
-            continue;
-        }
-        let mut fields = line.split(',').map(str::trim);
-        let (Some(one), Some(two), None) = (fields.next(), fields.next(), fields.next()) else {
-            return Err(at(
-                number,
-                format!("{line:?} does not have the two columns seconds,value"),
-            ));
-        };
-        if std::mem::take(&mut is_header_possible)
-            && let Some(named) = Columns::of_header([one, two])
-        {
-            columns = named;
-            continue;
-        }
-        let fields = [one, two];
-        let (second, value) = parse_row(fields[columns.seconds], fields[columns.value], number)?;
-        match values.len() {
-            0 => first_second = second,
-            1 => {
-                step_seconds =
-                    second.checked_sub(first_second).filter(|&step| step > 0).ok_or_else(|| {
-                        at(number, format!("second {second} does not come after {first_second}"))
-                    })?;
-                if step_seconds > STEP_SECONDS_MAX {
-                    let problem = format!(
-                        "a step of {step_seconds} s; steps may have 1 to {STEP_SECONDS_MAX} s"
-                    );
-                    return Err(at(number, problem));
-                }
-            }
-            rows => {
-                let expected = first_second + rows as u64 * step_seconds;
-                if second != expected {
-                    let problem = format!(
-                        "second {second} where the step of {step_seconds} s asks for {expected}: \
-                         rows must be in order, without gaps and evenly spaced"
-                    );
-                    return Err(at(number, problem));
-                }
-            }
-        }
-        values.push(value);
-    }
-    match values.len() {
-        0 => return Err(whole("no rows; expected seconds,value".to_owned())),
-        1 => return Err(whole("one row; two are needed to know the step".to_owned())),
-        _ => {}
-    }
-    Ok(Trace {
-        name: name.to_owned(),
-        step_seconds,
-        begins_at_second: (begins_at_second + first_second) % SECONDS_PER_DAY,
-        bytes_per_second: values,
-        refused_records: None,
-        record_bytes: None,
-    })
-}
-
-fn parse_row(seconds: &str, value: &str, line: u64) -> Result<(u64, f64), TraceError> {
-    let second = seconds
-        .parse::<u64>()
-        .map_err(|_| at(line, format!("{seconds:?} is no whole number of seconds from 0 on")))?;
-    let number = value.parse::<f64>().map_err(|_| at(line, format!("{value:?} is no number")))?;
-    if !number.is_finite() || number < 0.0 {
-        return Err(at(line, format!("the value {value} is not a finite number from 0 on")));
-    }
-    Ok((second, number))
 }
 
 impl Trace {
