@@ -73,10 +73,11 @@ def test_events_of_others_lie_in_the_bucket_as_lines(engines: local.Engines, arc
     launched = archive()
     expected = json.loads((AGGREGATES / "expected.json").read_text())
     aggregate = (AGGREGATES / "many-keys.bin").read_bytes()
-    answer = invoke(engines, launched["FunctionName"], batch(b'{"a":1}', aggregate, b"two\nlines"))
+    answer = invoke(engines, launched["FunctionName"], batch(b'{"a":1}', aggregate, b"two\nlines", b"10%\r50%"))
     assert answer == {"batchItemFailures": []}
     inner = [base64.b64decode(record["data"]) for record in expected["many-keys"]]
-    assert lines(engines, launched["BucketName"]) == [b'{"a":1}', *inner, b'{"sluiceText":"two\\nlines"}']
+    wrapped = [b'{"sluiceText":"two\\nlines"}', b'{"sluiceText":"10%\\r50%"}']
+    assert lines(engines, launched["BucketName"]) == [b'{"a":1}', *inner, *wrapped]
 
 
 def test_what_no_firehose_record_holds_is_in_the_queue(engines: local.Engines, archive) -> None:

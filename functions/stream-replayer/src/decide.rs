@@ -288,7 +288,7 @@ mod tests {
     const NOW: &str = "2026-11-21T12:00:00Z";
 
     fn now_ms() -> u64 {
-        Moment::try_from(NOW.to_owned()).expect("a time").0
+        sluice::time::read(NOW).expect("a time").epoch_ms
     }
 
     fn config() -> Config {
