@@ -157,7 +157,8 @@ impl FromStr for Sweep {
         let (from, until) = range.split_once("..").ok_or(form)?;
         checked(name, from)?;
         checked(name, until)?;
-        let number = |text: &str| text.parse::<f64>().map_err(|_| format!("{name} is not a number"));
+        let number =
+            |text: &str| text.parse::<f64>().map_err(|_| format!("{name} is not a number"));
         let (from, until) = (number(from)?, number(until)?);
         if from >= until {
             return Err(format!("{from} is not below {until}: write the lower value first"));
@@ -238,17 +239,29 @@ mod tests {
             ),
             ("what-if a.csv --wat", "unexpected argument '--wat'"),
             ("what-if a.csv --policies sluice,slice", "invalid value 'slice'"),
-            ("what-if a.csv --set foo=1", "there is no parameter \"foo\"; there are ShardCountDefault"),
+            (
+                "what-if a.csv --set foo=1",
+                "there is no parameter \"foo\"; there are ShardCountDefault",
+            ),
             ("what-if a.csv --set drain-seconds", "write NAME=VALUE"),
-            ("what-if a.csv --set drain-seconds=inf", "DrainSeconds is \"inf\": write a plain number"),
+            (
+                "what-if a.csv --set drain-seconds=inf",
+                "DrainSeconds is \"inf\": write a plain number",
+            ),
             ("what-if a.csv --set DrainSeconds=0", "DrainSeconds is \"0\": it may be 1 to 21600"),
             ("what-if a.csv --set FastAlarm=1", "FastAlarm is \"1\": write true or false"),
-            ("what-if a.csv --set off-peak-from=1", "off-peak-from is now the stack's OffPeakSchedule"),
+            (
+                "what-if a.csv --set off-peak-from=1",
+                "off-peak-from is now the stack's OffPeakSchedule",
+            ),
             (
                 "what-if a.csv --set target-utilization=0.8",
                 "TargetUtilization is \"0.8\": it is in percent, as in the stack; write 80",
             ),
-            ("what-if a.csv --set TargetUtilization=1", "it is in percent, as in the stack; write 100"),
+            (
+                "what-if a.csv --set TargetUtilization=1",
+                "it is in percent, as in the stack; write 100",
+            ),
             ("what-if a.csv --set utilisation-down-max=0.65", "write 65"),
             ("what-if a.csv --sweep target-utilization=0.5..0.9", "write 50"),
             ("what-if a.csv --sweep target-utilization=90..50", "write the lower value first"),

@@ -24,7 +24,9 @@ pub fn parameter(name: &'static str) -> Parameter {
         let (_, lines) = parameters.split_once(&format!("\n  {name}:\n"))?;
         Some(Parameter { name, lines })
     };
-    find(AUTOSCALING).or_else(|| find(LOG_PROCESSING)).unwrap_or_else(|| panic!("no parameter {name}"))
+    find(AUTOSCALING)
+        .or_else(|| find(LOG_PROCESSING))
+        .unwrap_or_else(|| panic!("no parameter {name}"))
 }
 
 impl Parameter {
@@ -39,7 +41,8 @@ impl Parameter {
     /// When it has none.
     #[must_use]
     pub fn default(&self) -> &'static str {
-        let default = self.property("Default").unwrap_or_else(|| panic!("{}: no default", self.name));
+        let default =
+            self.property("Default").unwrap_or_else(|| panic!("{}: no default", self.name));
         default.trim_matches('"')
     }
 

@@ -10,9 +10,9 @@ use std::path::Path;
 use sluice_cloud::StreamLimits;
 use what_if::optimum;
 use what_if::policies::sluice::Parameters;
+use what_if::reading::parse_trace;
 use what_if::result::Outcome;
 use what_if::run::{Job, POLICIES};
-use what_if::reading::parse_trace;
 use what_if::trace::Trace;
 use what_if::world::Settings;
 

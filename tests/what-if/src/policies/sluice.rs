@@ -155,7 +155,10 @@ impl Parameters {
                 let Some(value) = value else { return bad("write a plain number".to_owned()) };
                 let range = parameter(name).range().expect("numbers have a range");
                 let is_percent = PERCENT.contains(&name);
-                if is_percent && value > 0.0 && (value < 1.0 || !range.contains(&value) && value <= 1.0) {
+                if is_percent
+                    && value > 0.0
+                    && (value < 1.0 || !range.contains(&value) && value <= 1.0)
+                {
                     let percent = (value * 1e8).round() / 1e6;
                     return bad(format!("it is in percent, as in the stack; write {percent}"));
                 }

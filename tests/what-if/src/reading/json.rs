@@ -1,7 +1,7 @@
 //! What the AWS CLI and other programs print as JSON.
 
 use std::borrow::Cow;
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 
 use serde_json::{Map, Value};
 use sluice::limits::TRACE_JSON_BYTES_MAX;
@@ -69,7 +69,10 @@ impl Points {
                     for row in rows {
                         let Value::Array(fields) = row else { return Err(shape()) };
                         let field = |field: &Value| {
-                            Some((field.get("field")?.as_str()?.to_owned(), field.get("value")?.clone()))
+                            Some((
+                                field.get("field")?.as_str()?.to_owned(),
+                                field.get("value")?.clone(),
+                            ))
                         };
                         let fields = fields.iter().map(field).collect::<Option<Map<_, _>>>();
                         self.add_row(fields.ok_or_else(shape)?);
@@ -85,7 +88,8 @@ impl Points {
 
     fn add_result(&mut self, result: &Value, table: &mut Table<'_>) {
         let text = |name: &str| result.get(name).and_then(Value::as_str);
-        let label = text("Label").filter(|label| !label.is_empty()).or(text("Id")).unwrap_or("value");
+        let label =
+            text("Label").filter(|label| !label.is_empty()).or(text("Id")).unwrap_or("value");
         if let Some(status) = text("StatusCode").filter(|&status| status != "Complete") {
             table.warnings.push(format!("{} is {status}: data are missing", sluice::quote(label)));
         }
@@ -97,7 +101,8 @@ impl Points {
     }
 
     fn add_row(&mut self, members: Map<String, Value>) {
-        let members = members.into_iter().filter(|(_, value)| !value.is_object() && !value.is_array());
+        let members =
+            members.into_iter().filter(|(_, value)| !value.is_object() && !value.is_array());
         let row = members.map(|(name, value)| (self.column(&name), text_of(&value))).collect();
         self.rows.push(row);
     }

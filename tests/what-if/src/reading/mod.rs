@@ -180,7 +180,8 @@ fn finish(name: &str, mut table: Table<'_>, options: &Options) -> Result<Reading
         return Err(at(line, problem).placed(source.place));
     }
 
-    let named = if source.name.is_empty() { String::new() } else { format!(" of {}", quote(&source.name)) };
+    let named =
+        if source.name.is_empty() { String::new() } else { format!(" of {}", quote(&source.name)) };
     let mut read = format!("read {} rows{named} as {phrase}", thousands(even.rows as u64));
     if table.has_time_without_zone {
         read.push_str("; times without a zone are UTC");
@@ -190,7 +191,10 @@ fn finish(name: &str, mut table: Table<'_>, options: &Options) -> Result<Reading
         notes.push(format!("rows were not in the order of time ({} {line}): sorted", source.place));
     }
     if even.repeated > 0 {
-        notes.push(format!("{} rows are there more than once: counted once", thousands(even.repeated)));
+        notes.push(format!(
+            "{} rows are there more than once: counted once",
+            thousands(even.repeated)
+        ));
     }
     let steps = even.values.len() as u64;
     if even.missing > 0 {

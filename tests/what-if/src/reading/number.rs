@@ -57,7 +57,11 @@ pub fn read_number(text: &str) -> Result<Number, &'static str> {
             let value = as_decimal(decimal)?;
             let grouped = ungrouped(&mantissa, &[decimal.signs().0]);
             let is_either = grouped.is_some() && exponent.is_empty();
-            Ok(if is_either { Number::Either(value, decimal) } else { Number::Shows(value, decimal) })
+            Ok(if is_either {
+                Number::Either(value, decimal)
+            } else {
+                Number::Shows(value, decimal)
+            })
         }
         (0, _) => as_decimal(Decimal::Comma).map(|value| Number::Shows(value, Decimal::Comma)),
         (_, 0) => as_decimal(Decimal::Point).map(|value| Number::Shows(value, Decimal::Point)),
@@ -90,9 +94,9 @@ fn ungrouped(text: &str, separators: &[char]) -> Option<String> {
     if !text.contains(separators) {
         return Some(text.to_owned());
     }
-    let digits_end = text.find(['.', ',']).filter(|&at| {
-        !separators.contains(&text[at..].chars().next().unwrap_or_default())
-    });
+    let digits_end = text
+        .find(['.', ','])
+        .filter(|&at| !separators.contains(&text[at..].chars().next().unwrap_or_default()));
     let (whole, rest) = text.split_at(digits_end.unwrap_or(text.len()));
     if rest.contains(separators) {
         return None;
@@ -145,11 +149,38 @@ mod tests {
     #[test]
     fn what_is_not_a_number_is_not_guessed() {
         for text in [
-            "", "-", "many", "0x10", "1,2,3", "12,34,567", "1,23,456.7", "1.2.3", "1,234,56", "1__234",
-            "12 34", "1,234.567,8", "5 MB", "12%", "$5", "1e", "e5", "٣", "１２", "1 2 3", "0,123,456",
-            "1.5,", "--5", "1,2.3.4", "null", "N/A",
+            "",
+            "-",
+            "many",
+            "0x10",
+            "1,2,3",
+            "12,34,567",
+            "1,23,456.7",
+            "1.2.3",
+            "1,234,56",
+            "1__234",
+            "12 34",
+            "1,234.567,8",
+            "5 MB",
+            "12%",
+            "$5",
+            "1e",
+            "e5",
+            "٣",
+            "１２",
+            "1 2 3",
+            "0,123,456",
+            "1.5,",
+            "--5",
+            "1,2.3.4",
+            "null",
+            "N/A",
         ] {
-            assert!(read_number(text).is_err() || text == "1.5,", "{text:?}: {:?}", read_number(text));
+            assert!(
+                read_number(text).is_err() || text == "1.5,",
+                "{text:?}: {:?}",
+                read_number(text)
+            );
         }
         for text in ["NaN", "inf", "-Infinity", "1e999"] {
             assert_eq!(read_number(text), Err("is not finite"), "{text:?}");

@@ -45,7 +45,11 @@ pub struct Even {
 }
 
 /// Brings rows into even steps; `period_seconds` is what the file says of them.
-pub fn even(rows: Rows, period_seconds: Option<u64>, place: &'static str) -> Result<Even, TraceError> {
+pub fn even(
+    rows: Rows,
+    period_seconds: Option<u64>,
+    place: &'static str,
+) -> Result<Even, TraceError> {
     let Rows { base_second, mut rows } = rows;
     let at = |line: u32, problem: String| at(line.into(), problem).placed(place);
     let second = |row: Row| base_second.saturating_add_signed(row.offset.into());
@@ -57,14 +61,17 @@ pub fn even(rows: Rows, period_seconds: Option<u64>, place: &'static str) -> Res
     if first_out_of_order.is_some() {
         rows.sort_by_key(|row| (row.offset, row.line));
     }
-    let conflict = rows.windows(2).find(|pair| {
-        pair[0].offset == pair[1].offset && pair[0].value != pair[1].value
-    });
+    let conflict = rows
+        .windows(2)
+        .find(|pair| pair[0].offset == pair[1].offset && pair[0].value != pair[1].value);
     if let Some([one, other]) = conflict {
         let problem = format!(
             "second {} has the value {} here and {} in {place} {}: add up what belongs together, or \
              keep one of them",
-            second(*other), other.value, one.value, one.line
+            second(*other),
+            other.value,
+            one.value,
+            one.line
         );
         return Err(at(other.line, problem));
     }
@@ -80,7 +87,9 @@ pub fn even(rows: Rows, period_seconds: Option<u64>, place: &'static str) -> Res
         let problem = format!(
             "second {} is {} years after {place} {}: is the date right? At most {TRACE_YEARS_MAX} years \
              are read",
-            second(last), span / (365 * 86_400), first.line
+            second(last),
+            span / (365 * 86_400),
+            first.line
         );
         return Err(at(last.line, problem));
     }
@@ -125,7 +134,8 @@ fn step(
     for pair in rows.windows(2) {
         *counts.entry(distance(pair)).or_default() += 1;
     }
-    let common = counts.iter().max_by_key(|&(&distance, &count)| (count, std::cmp::Reverse(distance)));
+    let common =
+        counts.iter().max_by_key(|&(&distance, &count)| (count, std::cmp::Reverse(distance)));
     let common = common.map_or(1, |(&distance, _)| distance);
     let fit = counts.keys().fold(0, |fit, &distance| greatest_common_divisor(fit, distance));
     let named = period_seconds.filter(|&period| period > 0 && fit % period == 0);

@@ -20,11 +20,24 @@ const FIRST_EPOCH_SECOND: f64 = 1e8;
 const VALUE_MAX: f64 = (STREAM_BYTES_PER_SECOND_MAX * STEP_SECONDS_MAX) as f64;
 /// What CloudWatch's console writes above the rows.
 const CONSOLE: [&str; 14] = [
-    "id", "statuscode", "messages", "fulllabel", "label", "region", "account", "accountid", "namespace",
-    "metricname", "statistic", "stat", "period", "unit",
+    "id",
+    "statuscode",
+    "messages",
+    "fulllabel",
+    "label",
+    "region",
+    "account",
+    "accountid",
+    "namespace",
+    "metricname",
+    "statistic",
+    "stat",
+    "period",
+    "unit",
 ];
 /// Statistics that do not tell how much came in.
-const STATISTICS: [&str; 5] = ["average", "minimum", "maximum", "samplecount", "extendedstatistics"];
+const STATISTICS: [&str; 5] =
+    ["average", "minimum", "maximum", "samplecount", "extendedstatistics"];
 
 /// What stands between columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +112,7 @@ fn is_time_name(name: &str) -> bool {
     let name = plain(name);
     ["time", "date", "bin", "epoch", "unix"].iter().any(|start| name.starts_with(start))
         || name.ends_with("time")
-        || ["seconds", "second", "sec", "secs", "ts", "minute", "hour", "period", "datapoint"]
+        || ["seconds", "second", "sec", "secs", "ts", "minute", "hour", "period"]
             .contains(&name.as_str())
 }
 
@@ -188,7 +201,8 @@ impl<'a> Table<'a> {
                 }
                 let cells: Vec<String> = cells.iter().map(|cell| cell.trim().to_owned()).collect();
                 let is_console = CONSOLE.contains(&plain(&cells[0]).as_str());
-                if !is_console || cells.iter().any(|cell| is_time_name(cell)) {
+                let is_time = |cell: &String| is_time_name(cell) && plain(cell) != "period";
+                if !is_console || cells.iter().any(is_time) {
                     self.names = Some(cells.clone());
                 }
                 self.head.push((line, cells));
@@ -218,13 +232,19 @@ impl<'a> Table<'a> {
     /// The label of a column that the console wrote under `name`.
     fn said(&self, name: &str, column: usize) -> Option<&str> {
         let found = self.head.iter().find(|(_, cells)| plain(&cells[0]) == name);
-        found.and_then(|(_, cells)| cells.get(column)).map(String::as_str).filter(|cell| !cell.is_empty())
+        found
+            .and_then(|(_, cells)| cells.get(column))
+            .map(String::as_str)
+            .filter(|cell| !cell.is_empty())
     }
 
     fn column_name(&self, column: usize) -> &str {
         let named = self.names.as_ref().filter(|names| names.len() > 1);
         let named = named.and_then(|names| names.get(column)).map(String::as_str);
-        named.or_else(|| self.said("label", column)).or_else(|| self.said("fulllabel", column)).unwrap_or("")
+        named
+            .or_else(|| self.said("label", column))
+            .or_else(|| self.said("fulllabel", column))
+            .unwrap_or("")
     }
 
     fn find_columns(&self, line: u64, cells: &[Cow<'_, str>]) -> Result<Columns, TraceError> {
@@ -267,7 +287,10 @@ impl<'a> Table<'a> {
             let value = named.or(numbered.filter(|column| others.contains(column)));
             let value = value.ok_or_else(|| {
                 let known = self.list(&others);
-                whole(format!("--column: there is no column {} of values; there are {known}", quote(wanted)))
+                whole(format!(
+                    "--column: there is no column {} of values; there are {known}",
+                    quote(wanted)
+                ))
             })?;
             return Ok(Columns { time, value, width });
         }
@@ -278,9 +301,9 @@ impl<'a> Table<'a> {
         let numbers: Vec<usize> = others.iter().copied().filter(is_number).collect();
         let plain_name = |column: usize| plain(self.column_name(column));
         let sums = || numbers.iter().copied().filter(|&column| plain_name(column) == "sum");
-        let are_statistics = numbers
-            .iter()
-            .all(|&column| plain_name(column) == "sum" || STATISTICS.contains(&plain_name(column).as_str()));
+        let are_statistics = numbers.iter().all(|&column| {
+            plain_name(column) == "sum" || STATISTICS.contains(&plain_name(column).as_str())
+        });
         let value = match (&numbers[..], &others[..]) {
             ([value], _) | ([], [value]) => *value,
             ([], [value, ..]) => *value,
@@ -309,7 +332,8 @@ impl<'a> Table<'a> {
 
     fn push_row(&mut self, line: u64, cells: &[Cow<'_, str>]) -> Result<(), TraceError> {
         let Columns { time, value, width } = self.columns.as_ref().expect("columns are found");
-        let filled = cells.iter().rposition(|cell| !cell.trim().is_empty()).map_or(0, |last| last + 1);
+        let filled =
+            cells.iter().rposition(|cell| !cell.trim().is_empty()).map_or(0, |last| last + 1);
         let needed = time.iter().chain([value]).max().map_or(0, |last| last + 1);
         if filled > *width || cells.len() < needed.min(2) {
             let problem = format!(
@@ -336,7 +360,10 @@ impl<'a> Table<'a> {
         }
         let offset = i128::from(second) - i128::from(self.rows.base_second);
         let offset = i32::try_from(offset).map_err(|_| {
-            let problem = format!("{} is more than 68 years from the first row: is the date right?", quote(&moment));
+            let problem = format!(
+                "{} is more than 68 years from the first row: is the date right?",
+                quote(&moment)
+            );
             self.at(line, problem)
         })?;
         if self.rows.rows.len() == TRACE_STEPS_MAX {
@@ -350,7 +377,8 @@ impl<'a> Table<'a> {
     }
 
     fn read_second(&mut self, line: u64, text: &str) -> Result<u64, TraceError> {
-        let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let is_plain =
+            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         let number = text.parse::<f64>().ok().filter(|_| is_plain);
         let is_small = |number: f64| number < FIRST_EPOCH_SECOND;
         let is_moment = || time::read(text).is_ok();
@@ -360,9 +388,13 @@ impl<'a> Table<'a> {
             _ => Clock::Moments,
         });
         if clock == Clock::Seconds {
-            let name = self.columns.as_ref().map_or("", |columns| self.column_name(columns.time[0]));
-            if ["minute", "minutes", "hour", "hours", "ms", "milliseconds"].contains(&plain(name).as_str()) {
-                let problem = format!("the column {} does not count seconds: write seconds", quote(name));
+            let name =
+                self.columns.as_ref().map_or("", |columns| self.column_name(columns.time[0]));
+            if ["minute", "minutes", "hour", "hours", "ms", "milliseconds"]
+                .contains(&plain(name).as_str())
+            {
+                let problem =
+                    format!("the column {} does not count seconds: write seconds", quote(name));
                 return Err(self.at(line, problem));
             }
             let whole = number.filter(|number| number.fract() == 0.0 && is_small(*number * 0.1));
@@ -376,7 +408,8 @@ impl<'a> Table<'a> {
         }
         let time = time::read(text).map_err(|error| self.at(line, error.to_string()))?;
         if time.epoch_ms % 1_000 != 0 {
-            let problem = format!("{} has a fraction of a second: steps are whole seconds", quote(text));
+            let problem =
+                format!("{} has a fraction of a second: steps are whole seconds", quote(text));
             return Err(self.at(line, problem));
         }
         self.has_time_without_zone |= !time.has_zone;
@@ -410,7 +443,10 @@ impl<'a> Table<'a> {
                     self.undecided.push(self.rows.rows.len() as u32);
                     let told = self.undecided_sign.get_or_insert((sign, line, text.to_owned()));
                     if told.0 != sign {
-                        return refuse(self, "has another sign than the rows above: give --decimal");
+                        return refuse(
+                            self,
+                            "has another sign than the rows above: give --decimal",
+                        );
                     }
                     value
                 }
@@ -525,9 +561,9 @@ fn separator(line: &str) -> Separator {
         }
     }
     let separators = ['\t', ';', '|', ','].into_iter();
-    let separator = separators.map(Separator::Char).find(|separator| {
-        matches!(separator, Separator::Char(c) if found.contains(c))
-    });
+    let separator = separators
+        .map(Separator::Char)
+        .find(|separator| matches!(separator, Separator::Char(c) if found.contains(c)));
     separator.unwrap_or(Separator::Blanks)
 }
 

@@ -18,7 +18,9 @@ pub fn decoded<'a>(input: impl Read + 'a) -> Result<Box<dyn BufRead + 'a>, Trace
     };
     match head[..] {
         [0x1f, 0x8b, ..] => Err(whole("it is gzip: unpack it first")),
-        [b'P', b'K', 3, 4] => Err(whole("it is a zip archive or an Excel workbook: save it as CSV")),
+        [b'P', b'K', 3, 4] => {
+            Err(whole("it is a zip archive or an Excel workbook: save it as CSV"))
+        }
         [0xef, 0xbb, 0xbf, ..] => Ok(Box::new(BufReader::new(rest(3).chain(input)))),
         [0xff, 0xfe, ..] => Ok(utf16(2, false, input)),
         [0xfe, 0xff, ..] => Ok(utf16(2, true, input)),
@@ -92,7 +94,8 @@ impl<R: BufRead> Lines<R> {
         self.bytes.clear();
         self.number += 1;
         loop {
-            let chunk = self.input.fill_buf().map_err(|error| at(self.number, error.to_string()))?;
+            let chunk =
+                self.input.fill_buf().map_err(|error| at(self.number, error.to_string()))?;
             if chunk.is_empty() {
                 if self.bytes.is_empty() {
                     return Ok(None);
@@ -117,7 +120,8 @@ impl<R: BufRead> Lines<R> {
                 )));
             }
             if self.bytes.len() > TRACE_LINE_BYTES_MAX {
-                let problem = format!("longer than {TRACE_LINE_BYTES_MAX} bytes: this is not a table");
+                let problem =
+                    format!("longer than {TRACE_LINE_BYTES_MAX} bytes: this is not a table");
                 return Err(at(self.number, problem));
             }
             if end.is_some() {
@@ -126,7 +130,10 @@ impl<R: BufRead> Lines<R> {
         }
         let is_binary = |byte: &u8| *byte < b' ' && *byte != b'\t';
         if self.bytes.iter().any(is_binary) {
-            return Err(at(self.number, "this is not text but binary data: give a CSV or JSON file"));
+            return Err(at(
+                self.number,
+                "this is not text but binary data: give a CSV or JSON file",
+            ));
         }
         let text = match std::str::from_utf8(&self.bytes) {
             Ok(text) => text.to_owned(),
