@@ -13,8 +13,17 @@ pub struct Row {
     pub offset: i32,
     /// Where it stands.
     pub line: u32,
-    /// Its value.
+    /// Its value, or [`Row::EMPTY`].
     pub value: f64,
+}
+
+impl Row {
+    /// The value of a row that has none.
+    pub const EMPTY: f64 = f64::NAN;
+
+    fn is_empty(&self) -> bool {
+        self.value.is_nan()
+    }
 }
 
 /// All rows.
@@ -53,7 +62,7 @@ pub fn even(
     let Rows { base_second, mut rows } = rows;
     let at = |line: u32, problem: String| at(line.into(), problem).placed(place);
     let second = |row: Row| base_second.saturating_add_signed(row.offset.into());
-    if rows.is_empty() {
+    if rows.iter().all(Row::is_empty) {
         return Err(whole("no rows: give times and values, as in seconds,value"));
     }
     let out_of_order = rows.windows(2).find(|pair| pair[1].offset < pair[0].offset);
@@ -61,9 +70,15 @@ pub fn even(
     if first_out_of_order.is_some() {
         rows.sort_by_key(|row| (row.offset, row.line));
     }
-    let conflict = rows
-        .windows(2)
-        .find(|pair| pair[0].offset == pair[1].offset && pair[0].value != pair[1].value);
+    let read = rows.len();
+    // An empty row says nothing against one that has a value.
+    if rows.iter().any(Row::is_empty) {
+        rows.sort_by_key(|row| (row.offset, row.is_empty(), row.line));
+    }
+    let conflict = rows.windows(2).find(|pair| {
+        pair[0].offset == pair[1].offset && pair[0].value < pair[1].value
+            || pair[0].offset == pair[1].offset && pair[0].value > pair[1].value
+    });
     if let Some([one, other]) = conflict {
         let problem = format!(
             "second {} has the value {} here and {} in {place} {}: add up what belongs together, or \
@@ -75,7 +90,6 @@ pub fn even(
         );
         return Err(at(other.line, problem));
     }
-    let read = rows.len();
     rows.dedup_by_key(|row| row.offset);
     let repeated = (read - rows.len()) as u64;
     let (first, last) = (rows[0], rows[rows.len() - 1]);
@@ -102,9 +116,14 @@ pub fn even(
         )));
     }
     let mut values = vec![0.0; steps as usize];
+    let mut filled = 0;
     let mut highest = (0.0, u64::from(first.line));
     for row in &rows {
         let place = (i64::from(row.offset) - i64::from(first.offset)) as u64 / step_seconds;
+        if row.is_empty() {
+            continue;
+        }
+        filled += 1;
         values[place as usize] = row.value;
         if row.value > highest.0 {
             highest = (row.value, row.line.into());
@@ -113,8 +132,8 @@ pub fn even(
     Ok(Even {
         first_second: second(first),
         step_seconds,
-        missing: steps - rows.len() as u64,
-        rows: rows.len(),
+        missing: steps - filled as u64,
+        rows: filled,
         values,
         highest,
         repeated,

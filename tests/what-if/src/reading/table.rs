@@ -350,11 +350,8 @@ impl<'a> Table<'a> {
         };
         let text = cell(*value);
         let second = self.read_second(line, &moment)?;
-        if text.is_empty() {
-            // A minute without data points, beside other metrics that have some.
-            return Ok(());
-        }
-        let value = self.read_value(line, text)?;
+        // A step without a data point, beside other metrics that have one.
+        let value = if text.is_empty() { Row::EMPTY } else { self.read_value(line, text)? };
         if self.rows.rows.is_empty() {
             self.rows.base_second = second;
         }
