@@ -153,8 +153,8 @@ fn step(
     for pair in rows.windows(2) {
         *counts.entry(distance(pair)).or_default() += 1;
     }
-    let common =
-        counts.iter().max_by_key(|&(&distance, &count)| (count, std::cmp::Reverse(distance)));
+    // Of two that are as common the larger, so that one stray row does not make a step of a second.
+    let common = counts.iter().max_by_key(|&(&distance, &count)| (count, distance));
     let common = common.map_or(1, |(&distance, _)| distance);
     let fit = counts.keys().fold(0, |fit, &distance| greatest_common_divisor(fit, distance));
     let named = period_seconds.filter(|&period| period > 0 && fit % period == 0);

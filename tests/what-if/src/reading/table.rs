@@ -157,7 +157,9 @@ impl<'a> Table<'a> {
                 first.push((line, text));
             }
         }
-        self.separator = first.last().map_or(self.separator, |(_, text)| separator(text));
+        let separators = first.iter().rev().map(|(_, text)| separator(text));
+        let found = separators.into_iter().find(|found| *found != Separator::Blanks);
+        self.separator = found.unwrap_or(Separator::Blanks);
         for (line, text) in &first {
             self.push_line(*line, text)?;
         }
