@@ -74,11 +74,23 @@ chaos: ## Break the whole path in virtual time, a thousand seeds with 10,000 eve
 fuzz: ## Fuzz what reads untrusted bytes, guided by coverage, so many minutes a target [MINUTES=10 TARGET= SEED=]
 	@MINUTES='$(or $(MINUTES),10)' TARGET='$(TARGET)' $(if $(filter file,$(origin SEED)),,SEED='$(SEED)') tests/fuzz/run
 
+# What a person writes reaches the program as written: make would expand each `$`, the shell each quote. xargs knows
+# quotes and nothing else.
+unexport TRACE PEAK_MBPS EVENT_BYTES ARGS
+simulate: export SIMULATE_TRACE := $(value TRACE)
+simulate: export SIMULATE_PEAK_MBPS := $(value PEAK_MBPS)
+simulate: export SIMULATE_EVENT_BYTES := $(value EVENT_BYTES)
+simulate: export SIMULATE_ARGS := $(value ARGS)
 .PHONY: simulate
 simulate: ## What Sluice would cost on your traffic, beside the alternatives [TRACE=file.csv PEAK_MBPS=64 EVENT_BYTES=300 ARGS="--html report.html"]
-	@cargo build --release --locked --quiet -p what-if
-	@$(or $(CARGO_TARGET_DIR),target)/release/what-if $(if $(TRACE),'$(TRACE)',--generate live-event) \
-		$(if $(PEAK_MBPS),--peak-mbps '$(PEAK_MBPS)') $(if $(EVENT_BYTES),--event-bytes '$(EVENT_BYTES)') $(ARGS)
+	@echo 'Building what-if: one to two minutes the first time, seconds after that.' >&2
+	@cargo build --profile simulate --locked -p what-if --no-default-features
+	@set -- --generate live-event; \
+	if [[ -n "$$SIMULATE_TRACE" ]]; then set -- "$$SIMULATE_TRACE"; fi; \
+	if [[ -n "$$SIMULATE_PEAK_MBPS" ]]; then set -- "$$@" "--peak-mbps=$$SIMULATE_PEAK_MBPS"; fi; \
+	if [[ -n "$$SIMULATE_EVENT_BYTES" ]]; then set -- "$$@" "--event-bytes=$$SIMULATE_EVENT_BYTES"; fi; \
+	set -- "$${CARGO_TARGET_DIR:-target}/simulate/what-if" "$$@"; \
+	if [[ -n "$$SIMULATE_ARGS" ]]; then printf '%s\n' "$$SIMULATE_ARGS" | xargs "$$@"; else "$$@"; fi
 
 .PHONY: lint
 lint: tools ## Check format, clippy, docs and templates

@@ -305,8 +305,12 @@ fn fluid(traffic: Traffic, config: &ScalingConfig, payload_bytes: f64, seed: u64
         shards_max: 16,
         limits,
     };
-    let parameters =
-        Parameters { policy: config.policy.clone(), fast_alarm: false, off_peak_hours: (0, 24) };
+    let parameters = Parameters {
+        policy: config.policy.clone(),
+        fast_alarm: false,
+        off_peak_hours: (0, 24),
+        record_bytes: settings.record_bytes,
+    };
     let world = World::new(&trace, &settings, Path::LambdaRetries, shards);
     let sluice = Sluice::new(parameters);
     let mut watched = Watched { sluice, payload_bytes, timeline: String::new(), minutes: 0 };
