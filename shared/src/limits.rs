@@ -12,6 +12,10 @@ pub const SHARD_RECORDS_PER_SECOND: u64 = 1_000;
 /// Data and partition key of one record, unless UpdateMaxRecordSize raised it. (Kinesis quotas; Nov 2026)
 pub const RECORD_BYTES_MAX: usize = 1_048_576;
 
+/// The largest record that a stream may be set to take: 10 MiB. (Kinesis API, UpdateMaxRecordSize; Nov
+/// 2026)
+pub const LARGE_RECORD_BYTES_MAX: usize = 10 * 1_048_576;
+
 /// Characters in a partition key. (Kinesis API, PutRecordsRequestEntry; Nov 2026)
 pub const PARTITION_KEY_CHARS_MAX: usize = 256;
 
@@ -21,7 +25,8 @@ pub const PUT_RECORDS_ENTRIES_MAX: usize = 500;
 /// Bytes that we put into one PutRecords call, partition keys included.
 ///
 /// AWS takes 10 MiB since October 2025 and took 5 MiB before; engines and regions that lag
-/// behind take 5, and a paced processor never needs more. (Kinesis API, PutRecords; Nov 2026)
+/// behind take 5, and a paced processor never needs more. A record that is larger goes alone, and
+/// cannot be larger than a call. (Kinesis API, PutRecords; Nov 2026)
 pub const PUT_RECORDS_BYTES_MAX: usize = 5 * 1_048_576;
 
 /// What a put is billed in, rounded up per record: 25 KB. (Kinesis pricing; Nov 2026)

@@ -233,8 +233,8 @@ def test_what_the_queue_refuses_keeps_no_other_from_being_sent_back(code: str, c
     assert "\x1b" not in told.err
 
 
-def tool(engines: local.Engines, *arguments: str, code: int = 0) -> str:
-    environment = plain_environment(AWS_ENDPOINT_URL=engines.endpoint)
+def tool(engines: local.Engines, *arguments: str, code: int = 0, **variables: str) -> str:
+    environment = plain_environment(AWS_ENDPOINT_URL=engines.endpoint, **variables)
     done = subprocess.run([sys.executable, TOOL, *arguments], capture_output=True, text=True, env=environment)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + (done.stderr if code else "")
@@ -284,6 +284,7 @@ def test_show_says_what_is_there_and_disturbs_nothing(engines: local.Engines, fi
     for word in ("not-gzip", "moved-by-sqs", "killed", "1  stream-unavailable"):
         assert word in text
     assert "secret" not in text
+    assert "stream-unavailable" in tool(engines, "show", "--queue", queue, PYTHONIOENCODING="ascii"), "on any terminal"
     assert "secret two" in tool(engines, "show", "--queue", queue, "--text")
     told = json.loads(tool(engines, "show", "--queue", queue, "--json", "--reason", "moved-by-sqs"))
     assert [one["logGroup"] for one in told["messages"]] == ["/t/other"]

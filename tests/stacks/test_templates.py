@@ -49,6 +49,16 @@ def test_what_holds_data_outlives_its_stack(template: Path) -> None:
             assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain"), name
 
 
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_the_runbooks_address_can_break_no_text(template: Path) -> None:
+    """It goes into JSON, Markdown and the alarms' texts, which add the entry's name to it."""
+    pattern = re.compile(cfn_yaml.load(str(template))["Parameters"]["RunbookUrl"]["AllowedPattern"])
+    for good in ("docs/runbook.md", "https://wiki.example/sluice/runbook?v=2", "http://intranet/runbook"):
+        assert pattern.fullmatch(good), good
+    for bad in ("", "runbook", "javascript:x", 'https://a"b', "https://a\\b", "https://a b", "https://a)b", "https://a#b", "https://a>b"):
+        assert pattern.fullmatch(bad) is None, bad
+
+
 def resource_types(engines: local.Engines, name: str) -> list[str]:
     resources = engines.client("cloudformation").list_stack_resources(StackName=name)["StackResourceSummaries"]
     return [resource["ResourceType"] for resource in resources]

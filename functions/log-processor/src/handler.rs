@@ -120,7 +120,8 @@ where
                 in_order: config.partition_by == PartitionBy::LogStream,
             },
             decoder: Decoder::new(),
-            packer: Packer::new(config.record_format, config.record_bytes_target),
+            packer: Packer::new(config.record_format, config.record_bytes_target)
+                .with_record_bytes_max(config.record_bytes_max),
             packing: |packer, batch, next_key| packer.pack(batch, next_key),
             pacer: Pacer::new(config.concurrency_per_shard),
             spread: Spread::new(&mut rng),

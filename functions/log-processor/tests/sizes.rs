@@ -6,13 +6,16 @@ mod world;
 
 use std::collections::BTreeMap;
 
+use log_processor::Config;
+use log_processor::config::TransformName;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sluice::delivery::{DeadLetter, Occasion, Reason, Replay, replayed_event};
-use sluice::limits::SQS_MESSAGE_BYTES_MAX;
-use sluice::ports::{Message, PutError};
+use sluice::limits::{RECORD_BYTES_MAX, SQS_MESSAGE_BYTES_MAX};
+use sluice::ports::{Clock, Message, PutError};
+use sluice::records::RecordFormat;
 use sluice_cloud::clock::BEGIN_EPOCH_MS;
-use sluice_cloud::{Fault, Queue, VirtualClock, logs};
+use sluice_cloud::{Fault, Queue, StreamLimits, VirtualClock, logs};
 use world::{World, config, messages_of};
 
 /// Events that a queue's messages hold, put together from their parts where there are some.
@@ -106,10 +109,9 @@ async fn the_largest_undecodable_event_of_a_replay_is_quarantined_whole() {
 async fn a_single_event_that_no_message_holds_goes_to_the_quarantine_in_parts() {
     let (mut in_queue, mut in_parts) = (0, 0);
     let mut rng = fastrand::Rng::with_seed(3);
-    // What is printable takes 6.5 bits a byte, and as base64 a twelfth more than it did as text.
-    let printable: String = (0..1_048_000).map(|_| rng.char('#'..'[')).collect();
-    let printable: String =
-        printable.chars().map(|c| if rng.bool() { c } else { rng.char(']'..'~') }).collect();
+    // What takes 6.5 bits a byte is, as base64, longer than it was.
+    let printable: String = (0..1_048_000).map(|_| rng.char('#'..'~')).collect();
+    let printable = printable.replace('\\', "/");
     for bytes in (900_000..1_048_000).step_by(9_000) {
         let message = printable[..bytes].to_owned();
         let event = logs::event(&logs::payload(&[&message], BEGIN_EPOCH_MS));
@@ -227,4 +229,53 @@ fn lambdas_largest_dead_letter_fits_with_our_attributes_or_in_parts() {
     };
     let letters = DeadLetter::received(&message).messages();
     assert!(events_of(&letters) == [message.body]);
+}
+
+const LARGE: usize = 2_048 * 1_024;
+
+fn with_large_records(kib: usize, record_format: RecordFormat) -> (World, Config) {
+    let record_bytes_max = kib * 1_024;
+    let world = World::new(2);
+    world.stream.set_limits(StreamLimits { record_bytes_max, ..StreamLimits::default() });
+    (world, Config { record_bytes_max, record_format, ..config() })
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_event_of_cloudwatch_passes_where_the_stream_takes_large_records() {
+    let largest = "x".repeat(1_048_550);
+    for record_format in [RecordFormat::Single, RecordFormat::Kpl] {
+        let (world, config) = with_large_records(2_048, record_format);
+        let config = Config { transform: TransformName::Envelope, ..config };
+        // Else it is quarantined alone.
+        let small = Config { record_bytes_max: RECORD_BYTES_MAX, ..config.clone() };
+        let answer = world.processor(small).send(&["small", &largest]).await.expect("handed over");
+        assert_eq!((answer.events_delivered, answer.events_quarantined), (1, 1));
+        assert_eq!(world.quarantine.drain()[0].reason, Reason::EventTooLarge);
+        let answer = world.processor(config).send(&["small", &largest]).await.expect("delivered");
+        assert_eq!(answer.events_delivered, 2, "{record_format:?}");
+        assert!(world.quarantine.messages().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_just_the_raised_limit_is_put_and_one_byte_more_is_quarantined() {
+    // The longest partition key has four characters, and the shortest one.
+    for (bytes, fits) in [(LARGE - 4, true), (LARGE, false)] {
+        let (world, config) = with_large_records(2_048, RecordFormat::Kpl);
+        let answer = world.processor(config).send(&["y".repeat(bytes)]).await.expect("settled");
+        assert_eq!(answer.events_delivered == 1, fits, "{bytes}");
+        assert_eq!(answer.events_quarantined == 1, !fits, "{bytes}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_ten_mebibytes_goes_in_a_call_of_its_own_and_what_follows_waits() {
+    let (world, config) = with_large_records(10_240, RecordFormat::Single);
+    let messages = ["a".repeat(10_240 * 1_024 - 4), "b".repeat(200_000), "c".repeat(200_000)];
+    let answer = world.processor(config).send(&messages).await.expect("delivered");
+    assert_eq!(answer.events_delivered, 3);
+    let took_ms = world.clock.epoch_ms() - BEGIN_EPOCH_MS;
+    // At a megabyte a second; nothing is refused, since the shard is given time to pay it off.
+    assert!((10_000..13_000).contains(&took_ms), "{took_ms} ms");
+    assert_eq!(world.stream.throttled(), 0);
 }

@@ -98,6 +98,7 @@ pub fn config() -> Config {
         transform: TransformName::Passthrough,
         record_format: RecordFormat::Kpl,
         record_bytes_target: 24_900,
+        record_bytes_max: sluice::limits::RECORD_BYTES_MAX,
         partition_by: PartitionBy::Even,
         concurrency_per_shard: 1,
         put_attempts_max: 10,

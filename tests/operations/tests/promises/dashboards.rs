@@ -401,7 +401,7 @@ fn dashboards_are_within_the_limits_of_cloudwatch() {
 
 #[test]
 fn without_code_the_autoscaling_stack_is_the_stream_alone() {
-    let stack = operations::Template::read("autoscaling.yaml").launch("alone", &[]);
+    let stack = Template::read("autoscaling.yaml").launch("alone", &[]);
     let kinds: Vec<&str> = stack.resources.values().map(|resource| &*resource.kind).collect();
     assert_eq!(kinds, ["AWS::Kinesis::Stream"]);
 }
