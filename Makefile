@@ -14,6 +14,7 @@ AUTOSCALING_STACK ?= sluice-autoscaling
 LOG_PROCESSING_STACK ?= sluice-log-processing
 ARCHIVE_STACK ?= sluice-archive
 STREAM_REPLAY_STACK ?= sluice-stream-replay
+OVERVIEW_STACK ?= sluice-overview
 # Property tests draw from this seed. A failing run is repeated with `make test SEED=…`.
 SEEDS ?= 1000
 # Drawn once: a deferred variable would be another number each time that it is read.
@@ -130,7 +131,8 @@ deploy = $(DEPLOY_TOOLS)/aws cloudformation deploy --stack-name '$(1)' --templat
 deploy-autoscaling: deploy-tools $(if $(BUCKET),package) ## Launch or update the stream, and with BUCKET= its scaling [BUCKET= AUTOSCALING_STACK= PARAMETERS="Name=value …"]
 ifeq ($(BUCKET),)
 	@echo 'no BUCKET=: the stream alone, without scaling'
-	@set -x; $(call deploy,$(AUTOSCALING_STACK),infra/autoscaling.yaml,$(PARAMETERS))
+	@mkdir -p target; $(DEPLOY_TOOLS)/python infra/compact.py infra/autoscaling.yaml >target/autoscaling.json
+	@set -x; $(call deploy,$(AUTOSCALING_STACK),target/autoscaling.json,$(PARAMETERS))
 else
 	@set -x; $(call upload,scale-up); up=$$key; $(call upload,scale-down); down=$$key; \
 	$(call deploy,$(AUTOSCALING_STACK),infra/autoscaling.yaml,CodeS3Bucket='$(BUCKET)' CodeS3KeyScaleUp="$$up" \
@@ -157,6 +159,22 @@ deploy-stream-replay: deploy-tools $(if $(BUCKET),package) ## Build, upload, and
 	@set -x; $(call upload,stream-replayer); \
 	$(call deploy,$(STREAM_REPLAY_STACK),infra/stream-replay.yaml,CodeS3Bucket='$(BUCKET)' CodeS3Key="$$key" \
 		Architecture='$(ARCHITECTURE)' $(PARAMETERS))
+
+# $(call output,STACK,KEY) is an output of a stack, or nothing.
+output = $$($(DEPLOY_TOOLS)/aws cloudformation describe-stacks --stack-name '$(1)' --output text \
+	--query "Stacks[0].Outputs[?OutputKey=='$(2)'].OutputValue" 2>/dev/null || true)
+
+.PHONY: deploy-overview
+deploy-overview: deploy-tools ## Launch or update a dashboard over those of the stacks that are there [OVERVIEW_STACK= LOG_PROCESSING_STACK= … PARAMETERS=]
+	@processor=$(call output,$(LOG_PROCESSING_STACK),FunctionName); up=$(call output,$(AUTOSCALING_STACK),ScaleUpFunctionName); \
+	archiver=$(call output,$(ARCHIVE_STACK),FunctionName); replayer=$(call output,$(STREAM_REPLAY_STACK),FunctionName); \
+	stream=$(call output,$(AUTOSCALING_STACK),StreamName); letters=$(call output,$(LOG_PROCESSING_STACK),DeadLetterQueueArn); \
+	quarantine=$(call output,$(LOG_PROCESSING_STACK),QuarantineQueueArn); \
+	set -x; $(call deploy,$(OVERVIEW_STACK),infra/overview.yaml,LogProcessingStack="$${processor:+$(LOG_PROCESSING_STACK)}" \
+		AutoscalingStack="$${up:+$(AUTOSCALING_STACK)}" ArchiveStack="$${archiver:+$(ARCHIVE_STACK)}" \
+		StreamReplayStack="$${replayer:+$(STREAM_REPLAY_STACK)}" DeadLetterQueueName="$${letters##*:}" \
+		QuarantineQueueName="$${quarantine##*:}" $${stream:+StreamName="$$stream"} \
+		$${processor:+ProcessorFunctionName="$$processor"} $${archiver:+ArchiverFunctionName="$$archiver"} $(PARAMETERS))
 
 # The queue itself, or the stack whose output names it.
 quarantine = $(DEPLOY_TOOLS)/python infra/quarantine.py $(1) \

@@ -23,6 +23,7 @@ ARCHIVE = ROOT / "infra" / "archive.yaml"
 AUTOSCALING = ROOT / "infra" / "autoscaling.yaml"
 LOG_PROCESSING = ROOT / "infra" / "log-processing.yaml"
 STREAM_REPLAY = ROOT / "infra" / "stream-replay.yaml"
+OVERVIEW = ROOT / "infra" / "overview.yaml"
 
 
 class StackError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -12,11 +13,16 @@ from typing import Any
 import engines as local
 import pytest
 import stack
+from awscli.customizations.cloudformation.yamlhelper import yaml_parse
 from cfnlint.decode import cfn_yaml
 from conftest import Launch, write_logs
-from stack import ARCHIVE, AUTOSCALING, LOG_PROCESSING, STREAM_REPLAY, StackError
+from engines import ROOT, plain_environment
+from stack import ARCHIVE, AUTOSCALING, LOG_PROCESSING, OVERVIEW, STREAM_REPLAY, StackError
 
-TEMPLATES = [ARCHIVE, AUTOSCALING, LOG_PROCESSING, STREAM_REPLAY]
+sys.path.insert(0, str(ROOT / "infra"))
+from compact import compact  # noqa: E402
+
+TEMPLATES = [ARCHIVE, AUTOSCALING, LOG_PROCESSING, OVERVIEW, STREAM_REPLAY]
 HOLDS_DATA = ("AWS::Kinesis::Stream", "AWS::S3::Bucket", "AWS::SQS::Queue")
 GUARDS_DATA = ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")
 
@@ -136,6 +142,16 @@ def test_what_a_bank_asks_reaches_every_resource(template: Path) -> None:
             assert alarm["OKActions"]["Fn::If"][0] == "HasOkActions", name
 
 
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_the_runbooks_address_can_break_no_text(template: Path) -> None:
+    """It goes into JSON, Markdown and the alarms' texts, which add the entry's name to it."""
+    pattern = re.compile(cfn_yaml.load(str(template))["Parameters"]["RunbookUrl"]["AllowedPattern"])
+    for good in ("docs/runbook.md", "https://wiki.example/sluice/runbook?v=2", "http://intranet/runbook"):
+        assert pattern.fullmatch(good), good
+    for bad in ("", "runbook", "javascript:x", 'https://a"b', "https://a\\b", "https://a b", "https://a)b", "https://a#b", "https://a>b"):
+        assert pattern.fullmatch(bad) is None, bad
+
+
 def resource_types(engines: local.Engines, name: str) -> list[str]:
     resources = engines.client("cloudformation").list_stack_resources(StackName=name)["StackResourceSummaries"]
     return [resource["ResourceType"] for resource in resources]
@@ -248,6 +264,90 @@ def test_every_number_has_a_range_and_says_it(template: Path) -> None:
             assert all(str(bound) in said for bound in (bounds[0], bounds[-1])), f"{name}: {bounds}"
 
 
-def test_the_stream_alone_launches_without_a_bucket() -> None:
+def bodies(template: str) -> list[list[str]]:
+    """The strings and the other characters of dashboards' bodies, blanks between them left out."""
+    resources = yaml_parse(template)["Resources"].values()
+    found = [one["Properties"] for one in resources if isinstance(one, dict) and one["Type"] == "AWS::CloudWatch::Dashboard"]
+    return [re.findall(r'"(?:[^"\\]|\\.)*"|[^\s"]', one["DashboardBody"]["Fn::Sub"][0]) for one in found]
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_a_compacted_template_says_the_same(template: Path, tmp_path: Path) -> None:
+    text = template.read_text()
+    short = compact(text)
+    assert len(short.encode()) < 0.92 * len(text.encode())
+    assert bodies(short) == bodies(text)
+
+    def without_bodies(text: str) -> Any:
+        parsed = yaml_parse(text)
+        for resource in parsed["Resources"].values():
+            if isinstance(resource, dict) and resource["Type"] == "AWS::CloudWatch::Dashboard":
+                resource["Properties"]["DashboardBody"]["Fn::Sub"][0] = ""
+        return parsed
+
+    assert without_bodies(short) == without_bodies(text)
+    written = tmp_path / "compact.json"
+    written.write_text(short)
+    done = subprocess.run([Path(sys.executable).with_name("cfn-lint"), written], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_blanks_within_a_dashboards_texts_stay() -> None:
+    body = '{"a b": [1,\n 2], "c": "say \\"x  y\\" ${Name}, z"}'
+    resources = {"D": {"Type": "AWS::CloudWatch::Dashboard", "Properties": {"DashboardBody": {"Fn::Sub": [body, {}]}}}}
+    short = json.loads(compact(json.dumps({"Resources": resources})))
+    assert short["Resources"]["D"]["Properties"]["DashboardBody"]["Fn::Sub"][0] == (
+        '{"a b":[1,2],"c":"say \\"x  y\\" ${Name}, z"}'
+    )
+
+
+def test_the_stream_alone_launches_without_a_bucket(engines: local.Engines) -> None:
     """A larger template would have to be uploaded first, and without code there is nowhere to upload it."""
-    assert AUTOSCALING.stat().st_size <= stack.TEMPLATE_BYTES_MAX
+    assert len(compact(AUTOSCALING.read_text()).encode()) <= stack.TEMPLATE_BYTES_MAX
+    made = make(engines, "deploy-autoscaling", "AUTOSCALING_STACK=no-bucket", "PARAMETERS=StreamName=no-bucket")
+    assert "no BUCKET=" in made
+    assert resource_types(engines, "no-bucket") == ["AWS::Kinesis::Stream"]
+
+
+def make(engines: local.Engines, *arguments: str) -> str:
+    """Runs make against the engines, with the tests' own Python: the deploy tools need not be installed here."""
+    environment = {**plain_environment(AWS_ENDPOINT_URL=engines.endpoint), "MAKEFLAGS": ""}
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-o", "deploy-tools", f"DEPLOY_TOOLS={Path(sys.executable).parent}", *arguments],
+        cwd=ROOT, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def dashboard(engines: local.Engines, name: str) -> list[dict[str, Any]]:
+    body = engines.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"]
+    return list(json.loads(body)["widgets"])
+
+
+def test_the_overview_is_made_of_the_stacks_that_are_there(engines: local.Engines, launch: Launch) -> None:
+    pipeline = launch()
+    prefix = pipeline.function_name.removesuffix("-log-processor")
+    name = f"{prefix}-overview"
+    make(engines, "deploy-overview", f"OVERVIEW_STACK={name}", f"LOG_PROCESSING_STACK={prefix}-log-processing",
+         "AUTOSCALING_STACK=not-there", "ARCHIVE_STACK=not-there", "STREAM_REPLAY_STACK=not-there",
+         f"PARAMETERS=StreamName={pipeline.stream_name}")  # fmt: skip
+    widgets = dashboard(engines, name)
+    (alarms,) = [widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm"]
+    there = engines.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{prefix}-log-processing-")["MetricAlarms"]
+    assert len(there) > 5
+    assert {alarm["AlarmArn"] for alarm in there} <= set(alarms)
+    assert all(f":alarm:{prefix}-log-processing-" in arn for arn in alarms), "and of no other stack"
+    assert [widget for widget in widgets if widget["type"] == "log"] == [], "who does not scale has no decisions"
+    text = json.dumps(widgets)
+    for queue in (pipeline.dead_letter_queue_url, pipeline.quarantine_queue_url):
+        assert f'"QueueName", "{queue.rsplit("/", 1)[-1]}"' in text
+    assert f'"{pipeline.function_name}"' in text
+
+
+def test_the_alarms_on_a_dashboard_are_those_of_its_stack(engines: local.Engines, launch: Launch) -> None:
+    pipeline = launch()
+    name = f"{pipeline.function_name.removesuffix('-log-processor')}-log-processing"
+    shown = [arn for widget in dashboard(engines, name) if widget["type"] == "alarm" for arn in widget["properties"]["alarms"]]
+    there = engines.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{name}-")["MetricAlarms"]
+    assert sorted(shown) == sorted(alarm["AlarmArn"] for alarm in there)
