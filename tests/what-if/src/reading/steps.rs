@@ -76,8 +76,8 @@ pub fn even(
         rows.sort_by_key(|row| (row.offset, row.is_empty(), row.line));
     }
     let conflict = rows.windows(2).find(|pair| {
-        pair[0].offset == pair[1].offset && pair[0].value < pair[1].value
-            || pair[0].offset == pair[1].offset && pair[0].value > pair[1].value
+        let is_same_time = pair[0].offset == pair[1].offset;
+        is_same_time && pair[0].value != pair[1].value && !pair.iter().any(Row::is_empty)
     });
     if let Some([one, other]) = conflict {
         let problem = format!(
