@@ -707,7 +707,13 @@ fn every_gate_keeps_the_shards_and_says_so() {
         (|seen| seen.alarms[1].state = AlarmState::Alarm, Refusal::Alarmed),
         (|seen| seen.load = None, Refusal::NoLoad),
         (|seen| seen.load = Some(load(2.8)), Refusal::Busy(0.7)),
-        (|seen| seen.load = Some(Load { lag_ms: 30_001, ..load(0.1) }), Refusal::Lagging(30_001)),
+        // Neither the queue nor the processor is slow alone, but both together are.
+        (
+            |seen| {
+                seen.load = Some(Load { queue_age_ms: 20_000, lag_ms: 30_001, ..load(0.1) });
+            },
+            Refusal::Lagging(30_001),
+        ),
         (
             |seen| seen.load = Some(Load { iterator_age_ms: 30_001, ..load(0.1) }),
             Refusal::IteratorAge(30_001),

@@ -143,7 +143,8 @@ pub struct Load {
     pub queue_age_ms: u64,
     /// How far the slowest consumer is behind.
     pub iterator_age_ms: u64,
-    /// How far deliveries are behind their events.
+    /// What the path adds: the wait in Lambda's queue and the time in the processor. How old the
+    /// events were when they came is not in it.
     pub lag_ms: u64,
 }
 

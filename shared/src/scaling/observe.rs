@@ -193,7 +193,7 @@ async fn read_load<W: ControlPlane>(
             of_function(function, "Invocations", "Sum"),
             of_processor(config, function, "WantedBytes", "Sum"),
             of_processor(config, function, "WantedRecords", "Sum"),
-            of_processor(config, function, "LagOut", "p99"),
+            of_processor(config, function, "ProcessingTime", "p99"),
         ]);
     }
     let minds_open_shards = config.shard_level_metrics == ShardLevelMetrics::Auto;
@@ -213,9 +213,12 @@ async fn read_load<W: ControlPlane>(
     let mut processors: BTreeMap<u64, (Rate, Rate)> = BTreeMap::new();
     for _ in &config.functions {
         let (age, received, invocations) = (next(), next(), next());
-        let (wanted_bytes, wanted_records, lag) = (next(), next(), next());
-        load.queue_age_ms = load.queue_age_ms.max(latest_ms(&age, now_ms));
-        load.lag_ms = load.lag_ms.max(latest_ms(&lag, now_ms));
+        let (wanted_bytes, wanted_records, processing) = (next(), next(), next());
+        let (queue_age_ms, processing_ms) =
+            (latest_ms(&age, now_ms), latest_ms(&processing, now_ms));
+        load.queue_age_ms = load.queue_age_ms.max(queue_age_ms);
+        // Not LagOut: events may be old when they come, and no shard makes them younger.
+        load.lag_ms = load.lag_ms.max(queue_age_ms.saturating_add(processing_ms));
         for (minute, &bytes) in &wanted_bytes {
             // A payload that came in wants what those that were processed wanted on average.
             let came_in = match (received.get(minute), invocations.get(minute)) {
