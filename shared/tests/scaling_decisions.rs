@@ -67,6 +67,7 @@ fn at_rest(shards: u32) -> Observation {
             reserved: Some(shards),
             exists: true,
         }],
+        lease: None,
         reservable_concurrency: None,
         alarms: limits.map(|limit| alarm(limit, shards, AlarmState::Ok)).to_vec(),
         load: None,

@@ -9,8 +9,8 @@ use super::observation::{AlarmLimit, MinuteLoad};
 use super::shard_metrics::{SHARD_METRICS_READ, Switched, TAG_SHARD_METRICS};
 use super::state::State;
 use super::{
-    AlarmSeen, FunctionSeen, Load, Observation, Rate, ScalingConfig, ShardLevelMetrics, ShardLoad,
-    ShardMetricsSeen, StreamStatus, wake::Woken,
+    AlarmSeen, FunctionSeen, Lease, Load, Observation, Rate, ScalingConfig, ShardLevelMetrics,
+    ShardLoad, ShardMetricsSeen, StreamStatus, wake::Woken,
 };
 use crate::ports::{Alarm, ControlError, ControlPlane, DataPoint, MetricQuery};
 use crate::telemetry::NAMESPACE;
@@ -36,7 +36,8 @@ pub async fn observe<W: ControlPlane>(
     let switched = tags.get(TAG_SHARD_METRICS).map(|tag| Switched::from_tag(tag));
     let alarms = describe_alarms(world, config).await?;
     let mut functions = Vec::new();
-    for (name, share) in &config.functions {
+    let followers = if config.reserve_concurrency { &config.functions[..] } else { &[] };
+    for (name, share) in followers {
         let (reserved, exists) = match world.get_reserved_concurrency(name).await {
             Ok(reserved) => (reserved, true),
             Err(error) if error.code == "ResourceNotFoundException" => (None, false),
@@ -55,6 +56,7 @@ pub async fn observe<W: ControlPlane>(
         floor: state.floor,
         reshards: state.reshards,
         functions,
+        lease: Lease::from_tags(&tags),
         reservable_concurrency: None,
         alarms,
         load: None,

@@ -259,6 +259,8 @@ pub fn config(scenario: &Scenario, policy: &Policy) -> ScalingConfig {
         },
         shard_level_metrics: scenario.world.shard_level_metrics,
         dry_run: false,
+        reserve_concurrency: true,
+        timeout_seconds: TIMEOUT.as_secs(),
     }
 }
 
