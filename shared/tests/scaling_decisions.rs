@@ -688,6 +688,14 @@ fn an_odd_number_of_shards_halves_upwards() {
 }
 
 #[test]
+fn a_single_shard_doubles_and_a_silent_stream_halves() {
+    assert_eq!(target(&decide_scale_up(&policy(), &alarmed(1, load(0.93)))), Some(2));
+    assert_eq!(target(&decide_scale_down(&policy(), &off_peak(64, load(0.0)))), Some(32));
+    // No data points at all.
+    assert_eq!(target(&decide_scale_down(&policy(), &off_peak(16, Load::default()))), Some(8));
+}
+
+#[test]
 fn the_default_is_the_floor_of_every_halving() {
     let mut policy = policy();
     policy.shard_count_default = 3;
