@@ -67,6 +67,7 @@ fn at_rest(shards: u32) -> Observation {
             reserved: Some(shards),
             exists: true,
         }],
+        lease: None,
         reservable_concurrency: None,
         alarms: limits.map(|limit| alarm(limit, shards, AlarmState::Ok)).to_vec(),
         load: None,
@@ -687,6 +688,14 @@ fn an_odd_number_of_shards_halves_upwards() {
 }
 
 #[test]
+fn a_single_shard_doubles_and_a_silent_stream_halves() {
+    assert_eq!(target(&decide_scale_up(&policy(), &alarmed(1, load(0.93)))), Some(2));
+    assert_eq!(target(&decide_scale_down(&policy(), &off_peak(64, load(0.0)))), Some(32));
+    // No data points at all.
+    assert_eq!(target(&decide_scale_down(&policy(), &off_peak(16, Load::default()))), Some(8));
+}
+
+#[test]
 fn the_default_is_the_floor_of_every_halving() {
     let mut policy = policy();
     policy.shard_count_default = 3;
@@ -707,7 +716,13 @@ fn every_gate_keeps_the_shards_and_says_so() {
         (|seen| seen.alarms[1].state = AlarmState::Alarm, Refusal::Alarmed),
         (|seen| seen.load = None, Refusal::NoLoad),
         (|seen| seen.load = Some(load(2.8)), Refusal::Busy(0.7)),
-        (|seen| seen.load = Some(Load { lag_ms: 30_001, ..load(0.1) }), Refusal::Lagging(30_001)),
+        // Neither the queue nor the processor is slow alone, but both together are.
+        (
+            |seen| {
+                seen.load = Some(Load { queue_age_ms: 20_000, lag_ms: 30_001, ..load(0.1) });
+            },
+            Refusal::Lagging(30_001),
+        ),
         (
             |seen| seen.load = Some(Load { iterator_age_ms: 30_001, ..load(0.1) }),
             Refusal::IteratorAge(30_001),

@@ -69,6 +69,7 @@ fn suspicious() -> Observation {
         floor: None,
         reshards: Ledger::default(),
         functions: Vec::new(),
+        lease: None,
         reservable_concurrency: None,
         alarms: vec![refused],
         load: Some(Load { minutes: vec![minute(2.0, 40.0, SHARDS); 5], ..Load::default() }),

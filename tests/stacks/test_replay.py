@@ -340,7 +340,8 @@ ALARMS = {
     "events-dropped": ("AWS/Lambda", "AsyncEventsDropped", "FunctionName", 0),
     "dead-letter-errors": ("AWS/Lambda", "DeadLetterErrors", "FunctionName", 0),
     "processor-failing": ("AWS/Lambda", "Errors", "FunctionName", 0),
-    "lag": ("Sluice", "LagOut", "StreamName", 30_000),
+    "lag": ("AWS/Lambda", "AsyncEventAge", "FunctionName", 30_000),
+    "delivery-slow": ("Sluice", "ProcessingTime", "StreamName", 30_000),
 }
 
 

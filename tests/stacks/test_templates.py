@@ -152,6 +152,38 @@ def test_the_runbooks_address_can_break_no_text(template: Path) -> None:
         assert pattern.fullmatch(bad) is None, bad
 
 
+@pytest.mark.parametrize("template", [AUTOSCALING, LOG_PROCESSING, STREAM_REPLAY], ids=lambda path: path.name)
+def test_nothing_is_reserved_where_the_account_cannot(template: Path) -> None:
+    document = cfn_yaml.load(str(template))
+    assert document["Parameters"]["ReserveConcurrency"]["Default"] == "true"
+    functions = {
+        name: resource["Properties"]
+        for name, resource in document["Resources"].items()
+        if isinstance(resource, dict) and resource["Type"] == "AWS::Lambda::Function"
+    }
+    assert functions
+    for name, properties in functions.items():
+        condition, reserved, none = properties["ReservedConcurrentExecutions"]["Fn::If"]
+        assert document["Conditions"][condition] == {"Fn::Equals": [{"Ref": "ReserveConcurrency"}, "true"]}, name
+        assert reserved in (1, {"Ref": "ReservedConcurrency"}), name
+        assert none == {"Ref": "AWS::NoValue"}, name
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_every_alarm_says_what_missing_data_means(template: Path) -> None:
+    for name, resource in cfn_yaml.load(str(template))["Resources"].items():
+        if isinstance(resource, dict) and resource["Type"] == "AWS::CloudWatch::Alarm":
+            assert resource["Properties"].get("TreatMissingData"), name
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_a_log_group_goes_with_its_stack_and_nobody_makes_it_again(template: Path) -> None:
+    assert "logs:CreateLogGroup" not in template.read_text()
+    for name, resource in cfn_yaml.load(str(template))["Resources"].items():
+        if isinstance(resource, dict) and resource["Type"] == "AWS::Logs::LogGroup":
+            assert resource["DeletionPolicy"] == "Delete", name
+
+
 def resource_types(engines: local.Engines, name: str) -> list[str]:
     resources = engines.client("cloudformation").list_stack_resources(StackName=name)["StackResourceSummaries"]
     return [resource["ResourceType"] for resource in resources]

@@ -268,7 +268,8 @@ where
                 fates[event] = fate;
             }
         }
-        report.settled(&payload, &fates, self.ports.clock.epoch_ms());
+        let is_replay = occasion.replay.is_some();
+        report.settled(&payload, &fates, is_replay, self.ports.clock.epoch_ms());
         finish(&self.ports, &self.config, report, handed_over)
     }
 }

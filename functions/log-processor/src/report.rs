@@ -113,13 +113,14 @@ impl Report {
         self.lag_out_ms = lags_ms(timestamps, now_ms);
     }
 
-    /// What became of each log event, and when that was certain.
-    pub fn settled(&mut self, payload: &Payload<'_>, fates: &[Fate], now_ms: u64) {
+    /// What became of each log event, and when that was certain. The time of a replay is not told:
+    /// scaling and the alarms take it for what live events wait.
+    pub fn settled(&mut self, payload: &Payload<'_>, fates: &[Fate], is_replay: bool, now_ms: u64) {
         let timestamps = payload.log_events.iter().map(|event| event.timestamp_ms);
         // What is no log event has no minute that could be trusted.
         let timestamps = timestamps.chain(payload.odd_events.iter().map(|_| i64::MIN));
         self.by_minute = FatesByMinute::of(timestamps.zip(fates.iter().copied()), self.arrived_ms);
-        self.processing_ms = Some(now_ms.saturating_sub(self.arrived_ms));
+        self.processing_ms = (!is_replay).then(|| now_ms.saturating_sub(self.arrived_ms));
     }
 
     /// What the queues took.

@@ -29,6 +29,8 @@ fn good() -> BTreeMap<&'static str, &'static str> {
         ("ALARM_REFUSED", "refused"),
         ("SHARD_LEVEL_METRICS", "false"),
         ("DRY_RUN", "false"),
+        ("RESERVE_CONCURRENCY", "true"),
+        ("TIMEOUT_SECONDS", "60"),
     ])
 }
 
@@ -100,6 +102,9 @@ fn a_malformed_variable_is_named_with_its_value() {
         ("SHARD_LEVEL_METRICS", "yes"),
         ("SHARD_LEVEL_METRICS", "Auto"),
         ("DRY_RUN", "yes"),
+        ("RESERVE_CONCURRENCY", "yes"),
+        ("TIMEOUT_SECONDS", "0"),
+        ("TIMEOUT_SECONDS", "901"),
     ] {
         let mut variables = good();
         variables.insert(name, value);

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use tracing::{info, warn};
 
+use super::ledger::TAG_RESHARDS;
 use super::shard_metrics::TAG_SHARD_METRICS;
 use super::state::State;
-use super::{Act, Decision, ShardMetricsAct};
+use super::{Act, Decision, Ledger, ShardMetricsAct};
 use crate::limits::RESHARD_WINDOW_SECONDS;
 use crate::ports::{ControlError, ControlPlane};
 
@@ -21,14 +22,18 @@ pub async fn act<W: ControlPlane>(
     now_ms: u64,
 ) -> Result<(), ControlError> {
     for act in &decision.acts {
-        let Err(error) = make(world, act).await else { continue };
+        let made = match act {
+            Act::SaveState(state) => save(world, state, decision, now_ms).await,
+            act => make(world, act).await,
+        };
+        let Err(error) = made else { continue };
         match (act, error.code.as_str()) {
             (Act::UpdateShardCount(_), "ResourceInUseException") => {
                 info!("somebody else is resharding; the next wake-up looks again");
-                // The call was refused for certain: it must not count for a day.
-                let mut state = saved(decision);
-                state.reshards = state.reshards.without_call(now_ms);
-                return world.add_tags(&state.to_tags()).await;
+                // The call was refused for certain: it must not count for a day. Whoever was quicker
+                // has noted a call since.
+                let ledger = noted(world).await?.without_call(now_ms);
+                return note(world, &ledger).await;
             }
             (Act::SplitShard { .. } | Act::MergeShards { .. }, "ResourceInUseException") => {
                 info!("somebody else is resharding; the next wake-up looks again");
@@ -36,7 +41,8 @@ pub async fn act<W: ControlPlane>(
             }
             (Act::UpdateShardCount(_), "LimitExceededException") => {
                 warn!("no reshard call is left, whatever the ledger says");
-                return world.add_tags(&exhausted(decision, now_ms).to_tags()).await;
+                let ledger = exhausted(noted(world).await?, decision.reshards_left, now_ms);
+                return note(world, &ledger).await;
             }
             // Fewer processors than shards make data late; stopping here would keep the shards from
             // growing, too.
@@ -56,7 +62,8 @@ pub async fn act<W: ControlPlane>(
 
 async fn make<W: ControlPlane>(world: &W, act: &Act) -> Result<(), ControlError> {
     match act {
-        Act::SaveState(state) => world.add_tags(&state.to_tags()).await,
+        // Written by `save`.
+        Act::SaveState(_) => Ok(()),
         Act::UpdateShardCount(target) => world.update_shard_count(*target).await,
         Act::SplitShard { shard_id, new_starting_hash_key } => {
             world.split_shard(shard_id, *new_starting_hash_key).await
@@ -84,21 +91,33 @@ async fn make<W: ControlPlane>(world: &W, act: &Act) -> Result<(), ControlError>
     }
 }
 
-/// The state that the decision saves.
-fn saved(decision: &Decision) -> State {
-    let saved = decision.acts.iter().find_map(|act| match act {
-        Act::SaveState(state) => Some(state.clone()),
-        _ => None,
-    });
-    saved.unwrap_or_default()
+/// Writes the state that the decision saves, with the ledger as it is now: another scaler may have
+/// noted a call since this one looked.
+async fn save<W: ControlPlane>(
+    world: &W,
+    state: &State,
+    decision: &Decision,
+    now_ms: u64,
+) -> Result<(), ControlError> {
+    let mut reshards = noted(world).await?;
+    if decision.acts.iter().any(|act| matches!(act, Act::UpdateShardCount(_))) {
+        reshards = reshards.with_call(now_ms);
+    }
+    world.add_tags(&State { reshards, ..state.clone() }.to_tags()).await
 }
 
-/// The state with a ledger that is full for the next hour.
-fn exhausted(decision: &Decision, now_ms: u64) -> State {
-    let mut state = saved(decision);
+/// The ledger as it is now.
+async fn noted<W: ControlPlane>(world: &W) -> Result<Ledger, ControlError> {
+    Ok(State::from_tags(&world.list_tags().await?).reshards)
+}
+
+/// Writes the ledger alone.
+async fn note<W: ControlPlane>(world: &W, ledger: &Ledger) -> Result<(), ControlError> {
+    world.add_tags(&BTreeMap::from([(TAG_RESHARDS.to_owned(), ledger.to_tag())])).await
+}
+
+/// The ledger, full for the next hour: `left` calls more than it has.
+fn exhausted(ledger: Ledger, left: u32, now_ms: u64) -> Ledger {
     let expiring_ms = now_ms.saturating_sub((RESHARD_WINDOW_SECONDS - LIMIT_HOLD_SECONDS) * 1_000);
-    for _ in 0..decision.reshards_left {
-        state.reshards = state.reshards.with(expiring_ms, now_ms);
-    }
-    state
+    (0..left).fold(ledger, |ledger, _| ledger.with(expiring_ms, now_ms))
 }

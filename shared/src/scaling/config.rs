@@ -32,6 +32,11 @@ pub struct ScalingConfig {
     pub shard_level_metrics: ShardLevelMetrics,
     /// Decide and report only.
     pub dry_run: bool,
+    /// Whether the scaling functions and the processors reserve concurrency. Where they do not, a
+    /// lease keeps one scaler at a time, and the processors' concurrency follows nothing.
+    pub reserve_concurrency: bool,
+    /// The scaling functions' timeout, which a lease outlasts.
+    pub timeout_seconds: u64,
 }
 
 impl ScalingConfig {
@@ -94,6 +99,11 @@ impl ScalingConfig {
         let stream_name = env.required("STREAM_NAME", "the name of a Kinesis data stream");
         let shard_level_metrics = env.required("SHARD_LEVEL_METRICS", "auto, true or false");
         let dry_run = env.required("DRY_RUN", "true or false");
+        let reserve_concurrency = env.required("RESERVE_CONCURRENCY", "true or false");
+        let timeout_seconds: Option<u64> =
+            env.required_if("TIMEOUT_SECONDS", "seconds, 1 to 900", |seconds| {
+                (1..=900).contains(seconds)
+            });
         let (default, min, max) = (shard_count_default?, shard_count_min?, shard_count_max?);
         if !(min <= default && default <= max) {
             env.reject(
@@ -139,6 +149,8 @@ impl ScalingConfig {
             },
             shard_level_metrics: shard_level_metrics?,
             dry_run: dry_run?,
+            reserve_concurrency: reserve_concurrency?,
+            timeout_seconds: timeout_seconds?,
         })
     }
 }

@@ -107,7 +107,7 @@ pub enum Refusal {
     Busy(f64),
     /// An alarm is in ALARM.
     Alarmed,
-    /// Deliveries are this many milliseconds behind.
+    /// Events take this many milliseconds from Lambda's queue to the stream.
     Lagging(u64),
     /// A consumer is this many milliseconds behind.
     IteratorAge(u64),
@@ -153,7 +153,9 @@ impl fmt::Display for Refusal {
                 write!(out, "half the shards would be used to {:.0} %", utilization * 100.0)
             }
             Self::Alarmed => write!(out, "an alarm is in ALARM"),
-            Self::Lagging(ms) => write!(out, "deliveries are {ms} ms behind"),
+            Self::Lagging(ms) => {
+                write!(out, "events take {ms} ms from Lambda's queue to the stream")
+            }
             Self::IteratorAge(ms) => write!(out, "a consumer is {ms} ms behind"),
             Self::Backlog(ms) => write!(out, "events have waited {ms} ms in Lambda's queue"),
             Self::CallsKept(left) => write!(out, "the last {left} reshard calls are for going up"),
@@ -465,14 +467,14 @@ fn refuse_down(
     if utilization > policy.utilization_down_max {
         return Some(Refusal::Busy(utilization));
     }
-    if load.lag_ms > policy.lag_ms_max {
-        return Some(Refusal::Lagging(load.lag_ms));
-    }
     if load.iterator_age_ms > policy.lag_ms_max {
         return Some(Refusal::IteratorAge(load.iterator_age_ms));
     }
     if load.queue_age_ms > policy.lag_ms_max {
         return Some(Refusal::Backlog(load.queue_age_ms));
+    }
+    if load.lag_ms > policy.lag_ms_max {
+        return Some(Refusal::Lagging(load.lag_ms));
     }
     let left = seen.reshards.left(seen.now_ms, policy.reshard_calls_max);
     (left <= policy.reshards_kept_for_up).then_some(Refusal::CallsKept(left))

@@ -9,6 +9,7 @@ pub mod capacity;
 mod config;
 pub mod cost;
 pub mod decide;
+pub mod lease;
 pub mod ledger;
 pub mod observation;
 mod observe;
@@ -21,6 +22,7 @@ pub mod wake;
 pub use capacity::Rate;
 pub use config::{AlarmNames, ScalingConfig};
 pub use decide::{Act, Decision, Refusal, decide_scale_down, decide_scale_up};
+pub use lease::Lease;
 pub use ledger::Ledger;
 pub use observation::{
     AlarmSeen, AlarmState, Floor, FunctionSeen, Load, Observation, Shard, ShardLoad, StreamStatus,

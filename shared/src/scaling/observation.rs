@@ -1,6 +1,6 @@
 //! What was seen.
 
-use super::{Ledger, Rate, ShardMetricsSeen};
+use super::{Lease, Ledger, Rate, ShardMetricsSeen};
 
 /// Why a scaling function runs. It changes what is wanted only when a person or a plan says so;
 /// all else is read off the world.
@@ -143,7 +143,8 @@ pub struct Load {
     pub queue_age_ms: u64,
     /// How far the slowest consumer is behind.
     pub iterator_age_ms: u64,
-    /// How far deliveries are behind their events.
+    /// What the path adds: the wait in Lambda's queue and the time in the processor. How old the
+    /// events were when they came is not in it.
     pub lag_ms: u64,
 }
 
@@ -166,8 +167,10 @@ pub struct Observation {
     pub floor: Option<Floor>,
     /// The calls of the last 24 hours.
     pub reshards: Ledger,
-    /// The functions whose concurrency follows the shards.
+    /// The functions whose concurrency follows the shards; none where nothing is reserved.
     pub functions: Vec<FunctionSeen>,
+    /// The lease that somebody holds or held.
+    pub lease: Option<Lease>,
     /// Concurrency that the account can still reserve, when that is known.
     pub reservable_concurrency: Option<u32>,
     /// The stream's alarms.

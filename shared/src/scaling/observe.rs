@@ -9,8 +9,8 @@ use super::observation::{AlarmLimit, MinuteLoad};
 use super::shard_metrics::{SHARD_METRICS_READ, Switched, TAG_SHARD_METRICS};
 use super::state::{State, TAG_FLOOR};
 use super::{
-    AlarmSeen, FunctionSeen, Load, Observation, Rate, ScalingConfig, ShardLevelMetrics, ShardLoad,
-    ShardMetricsSeen, StreamStatus, wake::Woken,
+    AlarmSeen, FunctionSeen, Lease, Load, Observation, Rate, ScalingConfig, ShardLevelMetrics,
+    ShardLoad, ShardMetricsSeen, StreamStatus, wake::Woken,
 };
 use crate::ports::{Alarm, ControlError, ControlPlane, DataPoint, MetricQuery};
 use crate::quote;
@@ -40,7 +40,8 @@ pub async fn observe<W: ControlPlane>(
     let switched = tags.get(TAG_SHARD_METRICS).map(|tag| Switched::from_tag(tag));
     let alarms = describe_alarms(world, config).await?;
     let mut functions = Vec::new();
-    for (name, share) in &config.functions {
+    let followers = if config.reserve_concurrency { &config.functions[..] } else { &[] };
+    for (name, share) in followers {
         let (reserved, exists) = match world.get_reserved_concurrency(name).await {
             Ok(reserved) => (reserved, true),
             Err(error) if error.code == "ResourceNotFoundException" => (None, false),
@@ -59,6 +60,7 @@ pub async fn observe<W: ControlPlane>(
         floor: state.floor,
         reshards: state.reshards,
         functions,
+        lease: Lease::from_tags(&tags),
         reservable_concurrency: None,
         alarms,
         load: None,
@@ -197,7 +199,7 @@ async fn read_load<W: ControlPlane>(
             of_function(function, "Invocations", "Sum"),
             of_processor(config, function, "WantedBytes", "Sum"),
             of_processor(config, function, "WantedRecords", "Sum"),
-            of_processor(config, function, "LagOut", "p99"),
+            of_processor(config, function, "ProcessingTime", "p99"),
         ]);
     }
     let minds_open_shards = config.shard_level_metrics == ShardLevelMetrics::Auto;
@@ -217,9 +219,12 @@ async fn read_load<W: ControlPlane>(
     let mut processors: BTreeMap<u64, (Rate, Rate)> = BTreeMap::new();
     for _ in &config.functions {
         let (age, received, invocations) = (next(), next(), next());
-        let (wanted_bytes, wanted_records, lag) = (next(), next(), next());
-        load.queue_age_ms = load.queue_age_ms.max(latest_ms(&age, now_ms));
-        load.lag_ms = load.lag_ms.max(latest_ms(&lag, now_ms));
+        let (wanted_bytes, wanted_records, processing) = (next(), next(), next());
+        let (queue_age_ms, processing_ms) =
+            (latest_ms(&age, now_ms), latest_ms(&processing, now_ms));
+        load.queue_age_ms = load.queue_age_ms.max(queue_age_ms);
+        // Not LagOut: events may be old when they come, and no shard makes them younger.
+        load.lag_ms = load.lag_ms.max(queue_age_ms.saturating_add(processing_ms));
         for (minute, &bytes) in &wanted_bytes {
             // A payload that came in wants what those that were processed wanted on average.
             let came_in = match (received.get(minute), invocations.get(minute)) {

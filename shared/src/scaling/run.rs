@@ -1,11 +1,11 @@
 //! One wake-up of a scaling function: observe → decide → act → report.
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::act::act;
 use super::observe::observe;
-use super::wake::{UnknownWake, parse_wake};
-use super::{Act, AlarmNames, Decision, Floor, Observation, Policy, ScalingConfig, Wake};
+use super::wake::{UnknownWake, Woken, parse_wake};
+use super::{Act, AlarmNames, Decision, Floor, Lease, Observation, Policy, ScalingConfig, Wake};
 use crate::ports::{Clock, ControlError, ControlPlane, EmitMetrics};
 use crate::telemetry::{EmfLine, Unit};
 
@@ -37,6 +37,12 @@ pub enum ScalingError {
         min: u32,
         /// `SHARD_COUNT_MAX`.
         max: u32,
+    },
+    /// Somebody ordered something while another scaler acts. Lambda tries the order again.
+    #[error("another scaler is at work: the order is tried again, at the latest after {seconds} s")]
+    LeaseHeld {
+        /// Until the other's lease is over.
+        seconds: u64,
     },
     /// A call failed.
     #[error(transparent)]
@@ -80,8 +86,72 @@ pub async fn run<W: ControlPlane, C: Clock, M: EmitMetrics>(
     let woken = parse_wake(event, now_ms)?;
     check(config, &woken.wake)?;
     let dry_run = config.dry_run || woken.dry_run;
-    let seen = observe(world, config, woken, now_ms).await?;
+    let seen = observe(world, config, woken.clone(), now_ms).await?;
     let decision = decide(&config.policy, &seen);
+    if !config.reserve_concurrency && !dry_run && !decision.acts.is_empty() {
+        return act_alone(config, world, clock, metrics, woken, &seen, decide).await;
+    }
+    conclude(config, world, metrics, &seen, &decision, dry_run).await
+}
+
+/// Takes the lease, looks again, decides anew and acts. What was seen before the lease was taken may
+/// be the past.
+async fn act_alone<W: ControlPlane, C: Clock, M: EmitMetrics>(
+    config: &ScalingConfig,
+    world: &W,
+    clock: &C,
+    metrics: &M,
+    woken: Woken,
+    seen: &Observation,
+    decide: fn(&Policy, &Observation) -> Decision,
+) -> Result<(), ScalingError> {
+    let now_ms = clock.epoch_ms();
+    let held = seen.lease.clone().filter(|lease| lease.is_valid(now_ms));
+    if let Some(other) = held {
+        return yield_to(&other, &woken.wake, now_ms);
+    }
+    let lease = Lease::draw(now_ms, config.timeout_seconds);
+    world.add_tags(&lease.to_tags()).await?;
+    clock.sleep(Lease::pause()).await;
+    let now_ms = clock.epoch_ms();
+    let wake = woken.wake.clone();
+    let seen = observe(world, config, woken, now_ms).await?;
+    match &seen.lease {
+        Some(holder) if *holder == lease => {}
+        Some(other) => return yield_to(other, &wake, now_ms),
+        None => return yield_to(&Lease { until_seconds: 0, ..lease }, &wake, now_ms),
+    }
+    let decision = decide(&config.policy, &seen);
+    let ended = conclude(config, world, metrics, &seen, &decision, false).await;
+    // One that is over may be another's by now.
+    if lease.is_valid(clock.epoch_ms())
+        && let Err(error) = world.add_tags(&Lease::free()).await
+    {
+        warn!(%error, "the lease could not be given back; it ends by itself");
+    }
+    ended
+}
+
+/// Leaves the work to the holder. The next wake-up looks again, but for an order, which only Lambda
+/// brings again.
+fn yield_to(other: &Lease, wake: &Wake, now_ms: u64) -> Result<(), ScalingError> {
+    let seconds = other.until_seconds.saturating_sub(now_ms / 1_000);
+    if matches!(wake, Wake::Person(_) | Wake::Floor(_)) {
+        return Err(ScalingError::LeaseHeld { seconds });
+    }
+    info!(?wake, seconds, "another scaler is at work; the next wake-up looks again");
+    Ok(())
+}
+
+/// Acts on a decision and reports it.
+async fn conclude<W: ControlPlane, M: EmitMetrics>(
+    config: &ScalingConfig,
+    world: &W,
+    metrics: &M,
+    seen: &Observation,
+    decision: &Decision,
+    dry_run: bool,
+) -> Result<(), ScalingError> {
     info!(
         wake = ?seen.wake,
         stream = config.stream_name,
@@ -91,17 +161,20 @@ pub async fn run<W: ControlPlane, C: Clock, M: EmitMetrics>(
         dry_run,
         "{decision}"
     );
-    let acted = if dry_run { Ok(()) } else { act(world, &decision, now_ms).await };
-    metrics.emit(&report(config, &seen, &decision));
+    let acted = if dry_run { Ok(()) } else { act(world, decision, seen.now_ms).await };
+    metrics.emit(&report(config, seen, decision));
     Ok(acted?)
 }
 
 fn report(config: &ScalingConfig, seen: &Observation, decision: &Decision) -> String {
     let mut line = EmfLine::new(seen.now_ms, &[("StreamName", &config.stream_name)]);
     line.metric("OpenShards", Unit::Count, u64::from(seen.open_shards))
-        .metric("ConcurrencyLimit", Unit::Count, u64::from(concurrency_limit(seen, decision)))
         .metric("GoalShards", Unit::Count, u64::from(decision.goal))
         .metric("ReshardsLeft", Unit::Count, u64::from(decision.reshards_left));
+    if config.reserve_concurrency {
+        let limit = u64::from(concurrency_limit(seen, decision));
+        line.metric("ConcurrencyLimit", Unit::Count, limit);
+    }
     if let Some(utilization) = decision.utilization {
         line.metric("Utilization", Unit::Percent, (utilization * 100.0).round() as u64);
     }

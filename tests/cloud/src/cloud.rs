@@ -156,6 +156,7 @@ pub struct Cloud {
     faults: RefCell<FaultPlan>,
     metric_delay: RefCell<DelayPlan>,
     consumer_lag: RefCell<DelayPlan>,
+    events_old_ms: Cell<i64>,
     calls: RefCell<Vec<ControlCall>>,
 }
 
@@ -191,6 +192,7 @@ impl Cloud {
             faults: RefCell::new(Box::new(|_| ControlFault::None)),
             metric_delay: RefCell::new(Box::new(|_| 0)),
             consumer_lag: RefCell::new(Box::new(|_| 200)),
+            events_old_ms: Cell::new(0),
             calls: RefCell::default(),
         }
     }
@@ -215,6 +217,12 @@ impl Cloud {
     /// From now on, the stream's consumer is so many milliseconds behind.
     pub fn set_consumer_lag(&self, lag: impl Fn(u64) -> u64 + 'static) {
         *self.consumer_lag.borrow_mut() = Box::new(lag);
+    }
+
+    /// From now on, events are so old by their own timestamps when they come; below 0, their
+    /// source's clock is ahead.
+    pub fn set_events_old(&self, ms: i64) {
+        self.events_old_ms.set(ms);
     }
 
     /// From now on, this load arrives.
@@ -317,7 +325,10 @@ impl Cloud {
                 publish(&of_function("AsyncEventAge"), tally.queue_seconds as f64 * 1e3 + 20.0);
             }
             if !tally.lags.is_empty() {
-                let lag_ms = percentile(&mut tally.lags, 99.0) * 1_000 + 300;
+                let processing_ms = percentile(&mut tally.processing, 99.0) * 1_000 + 300;
+                publish(&self.of_processor("ProcessingTime"), processing_ms as f64);
+                let lag_ms = percentile(&mut tally.lags, 99.0) as i64 * 1_000 + 300;
+                let lag_ms = (lag_ms + self.events_old_ms.get()).max(0);
                 publish(&self.of_processor("LagOut"), lag_ms as f64);
             }
         }

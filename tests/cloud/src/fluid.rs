@@ -49,6 +49,8 @@ pub struct Tally {
     pub queue_seconds: u64,
     /// Was accepted: seconds behind, records.
     pub lags: Vec<(u64, f64)>,
+    /// Was accepted: seconds in the processor, records.
+    pub processing: Vec<(u64, f64)>,
 }
 
 /// The load and everything that is on its way.
@@ -234,6 +236,7 @@ impl Fluid {
         if accepted.bytes > NOTHING {
             self.lag_seconds_max = self.lag_seconds_max.max(lag);
             self.tally.lags.push((lag, accepted.records));
+            self.tally.processing.push((second - parcel.first_try, accepted.records));
         }
         let rest = parcel.amount.times(1.0 - part);
         if part == 1.0 {

@@ -259,6 +259,8 @@ pub fn config(scenario: &Scenario, policy: &Policy) -> ScalingConfig {
         },
         shard_level_metrics: scenario.world.shard_level_metrics,
         dry_run: false,
+        reserve_concurrency: true,
+        timeout_seconds: TIMEOUT.as_secs(),
     }
 }
 
@@ -376,6 +378,7 @@ fn build(scenario: &Scenario, options: &Options, policy: &Policy) -> Rc<Cloud> {
     };
     cloud.set_metric_delay(slow(&scenario.metric_delays, 0));
     cloud.set_consumer_lag(slow(&scenario.consumer_lags, 200));
+    cloud.set_events_old(scenario.world.events_old_seconds * 1_000);
     let processor = policy.sent_by_processor;
     let share = 1.0 / f64::from(policy.concurrency_per_shard);
     let paced = sluice::scaling::Rate {

@@ -208,6 +208,8 @@ pub struct World {
     pub retries: bool,
     /// The functions' clocks are ahead by so much.
     pub clock_ahead_seconds: i64,
+    /// Events are so old when they come; below 0, their source's clock is ahead.
+    pub events_old_seconds: i64,
 }
 
 impl Default for World {
@@ -224,6 +226,7 @@ impl Default for World {
             off_peak: Window { from: At(3_600_000), until: At(5 * 3_600_000) },
             retries: true,
             clock_ahead_seconds: 0,
+            events_old_seconds: 0,
         }
     }
 }

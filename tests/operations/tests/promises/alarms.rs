@@ -92,9 +92,22 @@ const ON_FAILURE: &str = "archive-OnFailureQueue";
 const CASES: &[Case] = &[
     Case {
         alarm: "lag",
-        trouble: |m| m.processor("LagOut", 30_001.0),
+        trouble: |m| m.lambda(PROCESSOR, "AsyncEventAge", 30_001.0),
         within: 5..=8,
-        calm: &[|m| m.processor("LagOut", 30_000.0)],
+        calm: &[
+            |m| m.lambda(PROCESSOR, "AsyncEventAge", 30_000.0),
+            // VPC flow logs, a source that caught up, a replay: old when they came.
+            |m| m.processor("LagOut", 86_400_000.0),
+        ],
+    },
+    Case {
+        alarm: "delivery-slow",
+        trouble: |m| m.processor("ProcessingTime", 30_001.0),
+        within: 5..=8,
+        calm: &[
+            |m| m.processor("ProcessingTime", 30_000.0),
+            |m| m.processor("LagOut", 86_400_000.0),
+        ],
     },
     Case {
         alarm: "loss",

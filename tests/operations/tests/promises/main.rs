@@ -4,6 +4,7 @@
 mod alarms;
 mod cost;
 mod dashboards;
+mod lag;
 mod loss;
 mod runbook;
 mod world;

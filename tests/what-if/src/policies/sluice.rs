@@ -272,6 +272,7 @@ impl Sluice {
                 reserved: self.reserved,
                 exists: true,
             }],
+            lease: None,
             reservable_concurrency: None,
             alarms: self.alarms.clone(),
             load: None,
