@@ -103,8 +103,9 @@ def test_pattern_and_schedule_arrive_byte_for_byte_and_the_removal_plan_removes_
     assert [queue for queue in queues if queue not in plan.stdout] == []
     assert deploying("removal-plan", LOG_PROCESSING_STACK="typed").stdout.startswith("# Deletes nothing")
     # The commands do what the plan says.
-    aws = f'aws() {{ "{sys.executable}" -m awscli "$@"; }}\n'
-    subprocess.run(["bash", "-euc", aws + plan.stdout], env=deploying.environment, check=True, capture_output=True)
+    aws = f'aws() {{ "{sys.executable}" -m awscli --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }}\n'
+    removed = subprocess.run(["bash", "-euc", aws + plan.stdout], env=deploying.environment, capture_output=True, text=True)
+    assert removed.returncode == 0, removed.stderr
     with pytest.raises(Exception, match="does not exist"):
         engines.client("cloudformation").describe_stacks(StackName="typed")
     left = engines.client("sqs").list_queues().get("QueueUrls", [])
