@@ -234,6 +234,13 @@ impl Cloud {
         self.rng.borrow_mut().u64(range)
     }
 
+    /// Whether something of this chance happens.
+    #[must_use]
+    pub fn chance(&self, chance: f64) -> bool {
+        // Nothing is drawn for what cannot happen, so that it changes no seed.
+        chance > 0.0 && self.rng.borrow_mut().f64() < chance
+    }
+
     /// Every call of the control plane so far.
     #[must_use]
     pub fn calls(&self) -> Vec<ControlCall> {

@@ -1,9 +1,10 @@
 //! Lambda's asynchronous invocation: a queue before a function.
 //!
 //! An event that finds no free execution environment goes back and is tried again within a second,
-//! then within twice as long, up to five minutes. An event whose invocation fails is tried twice
-//! more, after one minute and after two. What was never handled within six hours, or failed for
-//! good, goes to the function's dead-letter queue.
+//! then within twice as long, up to five minutes; in a long queue it waits longer and is read later
+//! ([`Backlog`]). An event whose invocation fails is tried twice more, after one minute and after two.
+//! What was never handled within six hours, or failed for good, goes to the function's dead-letter
+//! queue.
 //!
 //! A synchronous invocation takes one of the same execution environments, or is refused when none is
 //! free; [`crate::lambda`] is the API for that.
@@ -18,6 +19,7 @@ use sluice::ports::Clock;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
 
+use crate::backlog::Backlog;
 use crate::cloud::Cloud;
 use crate::fluid::QUEUE_SECONDS_MAX;
 use crate::queue::Queue;
@@ -59,11 +61,18 @@ pub struct Asynchronous {
     pub age_seconds_max: u64,
     /// `DeadLetterConfig`; without one, [`AsyncFunction::dropped`] shows what is gone.
     pub dead_letter_queue: Option<Rc<Queue>>,
+    /// What happens when the function cannot keep up.
+    pub backlog: Backlog,
 }
 
 impl Default for Asynchronous {
     fn default() -> Self {
-        Self { retries_max: 2, age_seconds_max: QUEUE_SECONDS_MAX, dead_letter_queue: None }
+        Self {
+            retries_max: 2,
+            age_seconds_max: QUEUE_SECONDS_MAX,
+            dead_letter_queue: None,
+            backlog: Backlog::default(),
+        }
     }
 }
 
@@ -96,6 +105,7 @@ struct State {
     /// On their way to the dead-letter queue.
     dying: u32,
     dropped: Vec<String>,
+    deleted: Vec<String>,
     requests: u64,
     /// Since it was last taken.
     counts: AsyncCounts,
@@ -187,6 +197,12 @@ impl AsyncFunction {
         self.state.borrow().dropped.clone()
     }
 
+    /// What Lambda deleted without having tried to hand it over, and without a word.
+    #[must_use]
+    pub fn deleted(&self) -> Vec<String> {
+        self.state.borrow().deleted.clone()
+    }
+
     /// What became of the events since this was last asked.
     #[must_use]
     pub fn take_counts(&self) -> AsyncCounts {
@@ -215,14 +231,23 @@ impl AsyncFunction {
         // In order of time, then of arrival: sorting is stable.
         state.queue.sort_by_key(|pending| pending.due_ms);
         let due = state.queue.partition_point(|pending| pending.due_ms <= now_ms);
+        let backlog = self.asynchronous.backlog;
+        let waiting = state.queue.len() as f64;
+        let fill = backlog.fill(waiting);
+        let slots = backlog.slots(concurrency, waiting, now_ms);
         let due: Vec<Pending> = state.queue.drain(..due).collect();
         for mut pending in due {
             if now_ms - pending.queued_ms > self.asynchronous.age_seconds_max * 1_000 {
                 state.dying += 1;
                 let bury = Rc::clone(self).bury(pending.event, "429", "EventAgeExceeded".into());
                 spawn_local(bury);
-            } else if state.running >= concurrency {
-                let pause_ms = (THROTTLED_MS << pending.throttles.min(20)).min(THROTTLED_MS_MAX);
+            } else if state.running >= slots {
+                if self.cloud.chance(backlog.deleted) {
+                    state.deleted.push(pending.event);
+                    continue;
+                }
+                let pause_ms = (THROTTLED_MS << pending.throttles.min(20)) as f64 / fill;
+                let pause_ms = (pause_ms as u64).min(THROTTLED_MS_MAX);
                 pending.throttles += 1;
                 pending.due_ms = now_ms + self.cloud.draw(pause_ms / 2..=pause_ms);
                 state.counts.throttles += 1;

@@ -5,7 +5,7 @@ use std::io::{BufReader, Write, stderr};
 
 use anyhow::{Context, bail};
 use sluice::limits::{SHARD_BYTES_PER_SECOND, SHARDS_MAX};
-use sluice_cloud::StreamLimits;
+use sluice_cloud::{Backlog, StreamLimits};
 
 use crate::arguments::{Arguments, Setting, Sweep};
 use crate::cloudwatch;
@@ -78,6 +78,11 @@ fn settings(arguments: &Arguments, trace: &Trace) -> Settings {
         // Room for the peak and a doubling too much: the maximum must not decide the comparison.
         shards_max: ((peak_shards * 2.0) as u32).clamp(2, SHARDS_MAX as u32),
         limits: StreamLimits::default(),
+        backlog: Backlog {
+            fill_min: arguments.queue_fill,
+            deleted: arguments.queue_deletes,
+            ..Backlog::default()
+        },
     }
 }
 
