@@ -365,7 +365,11 @@ impl Cloud {
         let values = [
             ("AsyncEventsReceived", counts.received),
             ("Invocations", counts.invocations),
-            ("AsyncEventAge", counts.age_ms_max),
+            ("Errors", counts.errors),
+            ("Throttles", counts.throttles),
+            ("AsyncEventsDropped", counts.dropped),
+            // Never nothing: no event is handed over in the millisecond in which it came.
+            ("AsyncEventAge", counts.age_ms_max.max(counts.invocations.min(1))),
         ];
         for (name, value) in values.into_iter().filter(|&(_, value)| value > 0) {
             let metric = MetricName::new("AWS/Lambda", name, &[("FunctionName", function)]);

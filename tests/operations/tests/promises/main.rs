@@ -5,5 +5,6 @@ mod alarms;
 mod cost;
 mod dashboards;
 mod loss;
+mod queue_loss;
 mod runbook;
 mod world;
