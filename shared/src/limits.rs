@@ -12,6 +12,10 @@ pub const SHARD_RECORDS_PER_SECOND: u64 = 1_000;
 /// Data and partition key of one record, unless UpdateMaxRecordSize raised it. (Kinesis quotas; Nov 2026)
 pub const RECORD_BYTES_MAX: usize = 1_048_576;
 
+/// The largest record that a stream may be set to take: 10 MiB. (Kinesis API, UpdateMaxRecordSize; Nov
+/// 2026)
+pub const LARGE_RECORD_BYTES_MAX: usize = 10 * 1_048_576;
+
 /// Characters in a partition key. (Kinesis API, PutRecordsRequestEntry; Nov 2026)
 pub const PARTITION_KEY_CHARS_MAX: usize = 256;
 
@@ -21,7 +25,8 @@ pub const PUT_RECORDS_ENTRIES_MAX: usize = 500;
 /// Bytes that we put into one PutRecords call, partition keys included.
 ///
 /// AWS takes 10 MiB since October 2025 and took 5 MiB before; engines and regions that lag
-/// behind take 5, and a paced processor never needs more. (Kinesis API, PutRecords; Nov 2026)
+/// behind take 5, and a paced processor never needs more. A record that is larger goes alone, and
+/// cannot be larger than a call. (Kinesis API, PutRecords; Nov 2026)
 pub const PUT_RECORDS_BYTES_MAX: usize = 5 * 1_048_576;
 
 /// What a put is billed in, rounded up per record: 25 KB. (Kinesis pricing; Nov 2026)
@@ -195,3 +200,23 @@ pub const INVOKE_EVENT_BYTES_MAX: usize = 6_000_000;
 /// Bytes of the event of an asynchronous invocation that every region takes: 256 KB. 1 MB since
 /// October 2025. (Lambda quotas; Nov 2026)
 pub const INVOKE_LATER_EVENT_BYTES_MAX: usize = 256_000;
+
+/// Bytes a second that no provisioned stream exceeds: 10 GB, [`SHARDS_MAX`] shards of
+/// [`SHARD_BYTES_PER_SECOND`]. (Kinesis API, UpdateShardCount and PutRecords; Nov 2026)
+pub const STREAM_BYTES_PER_SECOND_MAX: u64 = SHARDS_MAX as u64 * SHARD_BYTES_PER_SECOND;
+
+/// Bytes of a file of traffic that what-if reads: 2 GB. Ours: 400 days by the second fit.
+pub const TRACE_BYTES_MAX: u64 = 2_000_000_000;
+
+/// Bytes of a file of traffic in JSON, which is held as a whole: 256 MB. Ours.
+pub const TRACE_JSON_BYTES_MAX: u64 = 256_000_000;
+
+/// Bytes of a line in a file of traffic. Ours: far above any row of a table.
+pub const TRACE_LINE_BYTES_MAX: usize = 65_536;
+
+/// Steps of traffic that what-if plays or holds: 400 days by the second. Ours.
+pub const TRACE_STEPS_MAX: usize = 400 * 86_400;
+
+/// Years between the first and the last row of traffic. Ours: CloudWatch keeps 15 months, so more is a
+/// wrong date. (CloudWatch user guide, metrics retention; Nov 2026)
+pub const TRACE_YEARS_MAX: u64 = 10;

@@ -1,4 +1,4 @@
-//! The verbs that reach outside, one a trait. [`crate::aws`] implements them with the SDK, the
+//! The verbs that reach outside, one a trait. `crate::aws` implements them with the SDK, the
 //! simulated AWS (`tests/cloud`) in memory. Handlers are generic over them and know nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -14,6 +14,7 @@ use sluice::ports::{
 };
 use sluice::records::Record;
 use socket::{answer_once, answer_once_after, connection, http};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 const OCCASION: Occasion = Occasion { now_ms: 1_795_219_200_000, replay: None };
@@ -91,6 +92,34 @@ async fn a_call_without_a_whole_answer_may_succeed_later() {
         let error = put(&url).await.expect_err("no whole answer");
         assert!(matches!(error, PutError::Unknown { .. }), "{answer:?}: {error:?}");
     }
+}
+
+/// As it is after an execution environment was frozen for a while.
+#[tokio::test]
+async fn a_connection_that_the_service_closed_while_it_was_idle_is_replaced() {
+    let answer = http("200 OK", r#"{"Records":[{"SequenceNumber":"1"},{"SequenceNumber":"2"}]}"#);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let (closed, is_closed) = tokio::sync::oneshot::channel();
+    let served = tokio::spawn(async move {
+        let mut closed = Some(closed);
+        for _ in 0..2 {
+            let (mut socket, _) = listener.accept().await.expect("a connection");
+            socket::read_request(&mut socket).await;
+            socket.write_all(answer.as_bytes()).await.expect("the client listens");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            drop(socket);
+            closed.take().map(|closed| closed.send(()));
+        }
+    });
+    let kinesis = connection(&[("AWS_ENDPOINT_URL", &url)]).kinesis();
+    let stream = KinesisStream::new(kinesis, "logs".to_owned());
+    let records = records();
+    let entries: Vec<&Record> = records.iter().collect();
+    assert!(stream.put_records(&entries).await.is_ok());
+    is_closed.await.expect("closed");
+    assert!(stream.put_records(&entries).await.is_ok());
+    served.await.expect("two connections");
 }
 
 #[tokio::test]

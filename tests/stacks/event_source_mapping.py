@@ -4,8 +4,8 @@ partial batches, retries nor an on-failure destination.
 Each shard is read to its end, from its oldest record or from now on, parents before their children. A batch ends at the
 mapping's BatchSize, at 6 MB, or when its window is over; one is under way for a shard. What the answer names in
 `batchItemFailures` comes again, from the lowest on, and so does a whole batch on which the function failed. After
-MaximumRetryAttempts, or beyond MaximumRecordAgeInSeconds, the place of the batch goes to the on-failure destination and the
-shard moves on. A throttled invocation is no try.
+MaximumRetryAttempts, or beyond MaximumRecordAgeInSeconds, the on-failure destination gets the batch (a bucket) or only its
+place (a queue), and the shard moves on. A throttled invocation is no try.
 
 Not played: BisectBatchOnFunctionError, ParallelizationFactor, pausing, tumbling windows, enhanced fan-out. Waits between tries, which
 Lambda does not document, are scaled down.
@@ -92,7 +92,7 @@ class EventSourceMapping:
     """Reads a stream and hands it to a function, until it is stopped.
 
     `kinesis` is a boto3 client; `invoke(event)` runs one invocation and returns MiniStack's result (`throttle`, `error`,
-    `body`); `admit(records)` leaves out what the mapping's filter does; `on_failure(arn, body)` sends a message;
+    `body`); `admit(records)` leaves out what the mapping's filter does; `on_failure(arn, shard_id, body)` writes to the destination;
     `watch(metric, value)` learns what Lambda would tell CloudWatch.
     """
 
@@ -101,7 +101,7 @@ class EventSourceMapping:
         kinesis: Any,
         settings: Settings,
         invoke: Callable[[dict[str, Any]], dict[str, Any]],
-        on_failure: Callable[[str, str], None],
+        on_failure: Callable[[str, str, str], None],
         admit: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = lambda records: records,
         watch: Callable[[str, float], None] = lambda metric, value: None,
     ) -> None:
@@ -265,7 +265,7 @@ class EventSourceMapping:
         return young
 
     def _give_up(self, shard_id: str, batch: list[dict[str, Any]], condition: str, tries: int) -> None:
-        """The destination learns where the records lie; it does not get them."""
+        """A bucket gets the records; a queue learns where they lie. (Lambda guide, kinesis-on-failure-destination; Nov 2026)"""
         self._note(given_up=len(batch))
         first, last = batch[0]["kinesis"], batch[-1]["kinesis"]
         message = {
@@ -281,11 +281,15 @@ class EventSourceMapping:
                 "streamArn": self._settings.stream_arn,
             },
         }
-        if not self._settings.on_failure_arn:
+        arn = self._settings.on_failure_arn
+        if not arn:
             return
+        if ":s3:" in arn:
+            message["payload"] = json.dumps({"Records": batch})
         try:
-            self._on_failure(self._settings.on_failure_arn, json.dumps(message))
-        except Exception as error:  # as on AWS: a metric, and the place is known to nobody
+            self._on_failure(arn, shard_id, json.dumps(message))
+            self._watch("OnFailureDestinationDeliveredEventCount", len(batch))
+        except Exception as error:  # as on AWS: a metric, and nobody knows which they were
             self._watch("DestinationDeliveryFailures", 1)
             self._note(problem=str(error))
 

@@ -35,6 +35,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import boto3
 import cbor2
@@ -268,12 +269,20 @@ class Mappings:
                 return {"error": True, "body": {"errorMessage": f"there is no function {settings.function}"}}
             return dict(lambda_svc._execute_function_with_config_scope(function, event))
 
+        def on_failure(arn: str, shard_id: str, body: str) -> None:
+            if ":s3:" not in arn:
+                send_to_queue(arn, body, {})
+                return
+            day, second = time.strftime("%Y/%m/%d", time.gmtime()), time.strftime("%Y-%m-%dT%H.%M.%S", time.gmtime())
+            key = f"aws/lambda/{mapping['UUID']}/{shard_id}/{day}/{second}-{uuid4()}"
+            boto3.client("s3").put_object(Bucket=arn.rsplit(":", 1)[-1], Key=key, Body=body.encode())
+
         return EventSourceMapping(
             # The account's root, where AWS reads as the function's role.
             boto3.client("kinesis", config=Config(max_pool_connections=32)),
             settings,
             invoke,
-            lambda arn, body: send_to_queue(arn, body, {}),
+            on_failure,
             lambda records: lambda_svc._apply_filter_criteria(records, mapping),
             lambda metric, value: self._watch(metric, settings.function, value),
         )
@@ -375,7 +384,8 @@ def with_status(app: Any, played: CloudWatch, queue: AsyncQueue, mappings: Mappi
         else:
             await app(scope, receive, send)
             return
-        headers = [(b"content-type", b"application/json")]
+        # By the number its starter knows that nobody else has the port.
+        headers = [(b"content-type", b"application/json"), (b"x-sluice-pid", str(os.getpid()).encode())]
         await send({"type": "http.response.start", "status": 404 if "unknown" in answer else 200, "headers": headers})
         await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
 

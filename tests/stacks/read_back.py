@@ -131,7 +131,10 @@ def archived_lines(engines: Engines, bucket: str, prefix: str) -> list[bytes]:
         text = gzip.decompress(body) if body.startswith(GZIP_MAGIC) else body
         if not text.endswith(b"\n"):
             raise NotReadable(f"{key} does not end with a newline")
-        lines += text[:-1].split(b"\n")
+        own = text[:-1].split(b"\n")
+        if len(text.decode().splitlines()) != len(own):
+            raise NotReadable(f"some readers see more lines in {key} than events")
+        lines += own
     return lines
 
 

@@ -14,6 +14,7 @@ GOOD = {
     "TRANSFORM": "envelope",
     "RECORD_FORMAT": "kpl",
     "RECORD_BYTES_TARGET": "24900",
+    "MAX_RECORD_KIB": "1024",
     "PARTITION_BY": "even",
     "CONCURRENCY_PER_SHARD": "1",
     "PUT_ATTEMPTS_MAX": "10",

@@ -96,7 +96,7 @@ def run() -> Iterator[Callable[..., tuple[Function, list[dict[str, Any]], dict[s
         function, letters = Function(answer), []
         more = {"admit": admit} if admit else {}
         mapping = EventSourceMapping(
-            kinesis, settings(**changed), function, lambda arn, body: letters.append({"arn": arn, **json.loads(body)}), **more
+            kinesis, settings(**changed), function, lambda arn, shard, body: letters.append({"arn": arn, **json.loads(body)}), **more
         )
         mappings.append(mapping.start())
         deadline = time.monotonic() + 20
@@ -144,6 +144,16 @@ def test_what_fails_as_a_whole_comes_again_and_then_its_place_is_told(run: Any, 
     place = letter["KinesisBatchInfo"]
     assert (place["shardId"], place["startSequenceNumber"], place["endSequenceNumber"], place["batchSize"]) == ("a", "1", "4", 4)
     assert (counts["given_up"], counts["records"]) == (4, 2)
+
+
+def test_a_bucket_gets_the_records_and_a_queue_only_their_place(run: Any) -> None:
+    for arn in (QUEUE, "arn:aws:s3:::kept"):
+        kinesis = Kinesis(a=([], [b"x"] * 2, False))
+        _, (letter,), _ = run(
+            kinesis, lambda *_: {"error": True}, MaximumBatchingWindowInSeconds=1, DestinationConfig={"OnFailure": {"Destination": arn}}
+        )
+        kept = [record["kinesis"]["data"] for record in json.loads(letter.get("payload", '{"Records": []}'))["Records"]]
+        assert kept == ([] if arn == QUEUE else ["eA==", "eA=="])
 
 
 def test_a_throttle_is_no_try(run: Any) -> None:

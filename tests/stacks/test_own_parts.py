@@ -117,6 +117,7 @@ def test_the_first_half_is_a_window_of_whole_seconds() -> None:
 def test_a_line_of_the_archive_gives_its_event_back() -> None:
     assert archived_event(b'{"a":1}') == b'{"a":1}'
     assert archived_event(b'{"sluiceText":"two\\nlines \xc3\xa9"}') == "two\nlines é".encode()
+    assert archived_event(b'{"sluiceText":"a\\u2028\\r\\ufeff"}') == "a\u2028\r\ufeff".encode()
     assert archived_event(b'{"sluiceBase64":"/w=="}') == b"\xff"
 
 

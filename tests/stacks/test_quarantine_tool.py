@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
+import base64
+import gzip
 import json
+import random
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import engines as local
 import pytest
@@ -17,11 +22,219 @@ from test_failures import BAD_PAYLOADS, delivered
 from test_replay import EMPTY, Replaying, replaying, waiting
 
 TOOL = ROOT / "infra" / "quarantine.py"
+sys.path.insert(0, str(TOOL.parent))
+import quarantine as quarantine_tool  # noqa: E402
+
 __all__ = ["replaying"]
 
+# What the processor is held to, too.
+READABLE = json.loads((ROOT / "shared" / "tests" / "readable" / "cases.json").read_text())
+GOOD = json.dumps(payload_event(["good"], "/t/good"))
+NOW_MS = 1_795_000_000_000
 
-def tool(engines: local.Engines, *arguments: str, code: int = 0) -> str:
-    environment = plain_environment(AWS_ENDPOINT_URL=engines.endpoint)
+
+def event_of(data: bytes) -> str:
+    return json.dumps({"awslogs": {"data": base64.b64encode(data).decode()}})
+
+
+def body_of(case: dict[str, Any]) -> str:
+    body = case["eventBody"]
+    return body if isinstance(body, str) else "".join(text * times for text, times in body)
+
+
+@pytest.mark.parametrize("case", READABLE, ids=lambda case: case["name"])
+def test_the_tool_reads_what_the_processor_reads(case: dict[str, Any]) -> None:
+    told = described({"Body": body_of(case)})
+    assert told["verdict"] == case["verdict"]
+    assert ("unreadable" in told) == (case["verdict"] != "readable")
+    if case["verdict"] == "readable" and not case.get("control"):
+        assert (told["logEvents"], told.get("oddEvents", 0)) == (case["logEvents"], case["oddEvents"])
+
+
+def described(message: dict[str, Any]) -> dict[str, Any]:
+    held = quarantine_tool.Held.of({"MessageId": "m", "ReceiptHandle": "r"} | message)
+    return quarantine_tool.description(held, NOW_MS, 14 * 86_400, text_max=0)
+
+
+def text_attribute(value: Any) -> dict[str, Any]:
+    return {"DataType": "String", "StringValue": value}
+
+
+PAYLOAD = b'{"messageType":"DATA_MESSAGE","logGroup":"/app","logStream":"s","logEvents":[%s]}'
+# Each beside a good message. What SQS itself may refuse is here as well: the tool does not rely on it.
+ODD_MESSAGES: dict[str, dict[str, Any]] = {
+    "nothing but its IDs": {},
+    "no members": {"Body": None, "Attributes": None, "MessageAttributes": None},
+    "no time of sending": {"Body": GOOD, "Attributes": {}},
+    "a time of sending that is none": {"Body": GOOD, "Attributes": {"SentTimestamp": "yesterday"}},
+    "attributes without values": {"Body": GOOD, "MessageAttributes": {"Reason": {}, "Attempts": None}},
+    "a binary reason": {"Body": GOOD, "MessageAttributes": {"Reason": {"DataType": "Binary", "BinaryValue": b"\xff"}}},
+    "numbers that are none": {
+        "Body": GOOD,
+        "MessageAttributes": {name: text_attribute(value) for name, value in [
+            ("Attempts", "-1"), ("LogEvents", "9" * 5_000), ("DeadLetteredAt", "\u0661\u0662")]},
+    },
+    "a first day at the end of all days": {"Body": GOOD, "MessageAttributes": {"DeadLetteredAt": text_attribute(str(2**64 - 1))}},
+    "escapes in a reason": {"Body": GOOD, "MessageAttributes": {"Reason": text_attribute("\x1b[2Jx\u202ey\r\n")}},
+    "escapes in its ID": {"MessageId": "\x1b]0;x\x07", "Body": GOOD},
+    "half a surrogate pair": {"Body": "\ud800", "MessageAttributes": {"Reason": text_attribute("\udc00")}},
+    "a deep body": {"Body": "[" * 100_000},
+    "a deep part": {"Body": '{"dataGzip":' + "[" * 100_000},
+    "a part that is none": {"Body": '{"dataGzip":"x","part":"1","parts":NaN}'},
+    "a huge number in the body": {"Body": '{"awslogs":' + "9" * 100_000 + "}"},
+    "half a surrogate pair as data": {"Body": '{"awslogs":{"data":"\\ud800"}}'},
+    "timestamps that are no times": {"Body": event_of(gzip.compress(PAYLOAD % b",".join(
+        b'{"timestamp":%d,"message":""}' % at for at in (-(1 << 63), (1 << 63) - 1))))},
+    "a timestamp of many digits": {"Body": event_of(gzip.compress(PAYLOAD % (b'{"timestamp":%s,"message":""}' % (b"9" * 9_000))))},
+    "escapes in names": {"Body": event_of(gzip.compress((PAYLOAD % b"").replace(b"/app", b"\\u001b[31m").replace(b'"s"', b'"\\ud800\\n"')))},
+    "odd log events": {"Body": event_of(gzip.compress(PAYLOAD % b'null,7,{"message":{}},{"timestamp":NaN},"x",[[[]]]'))},
+    "members that only together are too large": {"Body": event_of(gzip.compress(b" " * (1 << 20)) * 65)},
+    "many empty members": {"Body": event_of(gzip.compress(b"") * 30_000)},
+}  # fmt: skip
+
+
+class Sqs:
+    """A queue as botocore shows it, of messages that no queue might take."""
+
+    def __init__(self, *messages: dict[str, Any]) -> None:
+        self.messages = [
+            {"MessageId": str(number), "ReceiptHandle": f"receipt {number}"} | message
+            for number, message in enumerate(messages)
+        ]
+        self.given_back: set[str] = set()
+
+    def get_queue_attributes(self, **_: Any) -> dict[str, Any]:
+        numbers = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "MessageRetentionPeriod")
+        policy = json.dumps({"sourceQueueArns": ["arn:aws:sqs:eu-central-1:111122223333:dead-letters"]})
+        return {"Attributes": dict.fromkeys(numbers, "0") | {"RedriveAllowPolicy": policy}}
+
+    def get_queue_url(self, QueueName: str) -> dict[str, Any]:
+        return {"QueueUrl": QueueName}
+
+    def receive_message(self, **_: Any) -> dict[str, Any]:
+        taken, self.messages = self.messages[:10], self.messages[10:]
+        return {"Messages": taken}
+
+    def change_message_visibility_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
+        self.given_back.update(entry["ReceiptHandle"] for entry in Entries)
+        return {}
+
+
+def shown(sqs: Sqs, capsys: pytest.CaptureFixture[str], **options: Any) -> str:
+    asked = {"text": False, "json": False, "reason": None, "max": None} | options
+    assert quarantine_tool.show(quarantine_tool.Quarantine(sqs, "q"), argparse.Namespace(**asked)) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ODD_MESSAGES)
+def test_whatever_a_message_holds_all_are_listed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for options in ({}, {"text": True}, {"json": True}, {"json": True, "text": True}):
+        sqs = Sqs({"Body": GOOD}, ODD_MESSAGES[name], {"Body": GOOD})
+        said = shown(sqs, capsys, **options)
+        assert len(sqs.given_back) == 3
+        assert "this tool failed" not in said
+        if options.get("json"):
+            told = json.loads(said)["messages"]
+            assert len(told) == 3 and [one.get("logGroup") for one in told].count("/t/good") >= 2
+        else:
+            rows = said.split("\n\n")[0].splitlines()
+            assert len(rows) == 4 and sum("/t/good" in row for row in rows) >= 2
+            assert all(c.isprintable() or c == "\n" for c in said), "nothing for a terminal to obey"
+            said.encode()
+
+
+def test_odd_messages_say_what_is_wrong_with_them(capsys: pytest.CaptureFixture[str]) -> None:
+    deep = event_of(gzip.compress(b"[" * 1_000 + b"]" * 1_000))
+    said = shown(Sqs({"Body": deep}, {"Body": "[" * 1_000}, {"Body": event_of(gzip.compress(b"x") + b"\n")}), capsys)
+    for reason in ("JSON of another shape", "not an event of CloudWatch Logs", "data after the gzip end"):
+        assert said.count(f"unreadable: {reason}") == 1
+    told = described(ODD_MESSAGES["timestamps that are no times"])
+    assert (told["firstTimestamp"], told["lastTimestamp"]) == (-(1 << 63), (1 << 63) - 1)
+    assert described(ODD_MESSAGES["no time of sending"])["ageSeconds"] == 0
+    assert described(ODD_MESSAGES["odd log events"])["oddEvents"] == 6
+
+
+def test_a_fault_of_the_tool_hides_one_message_and_no_other(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = quarantine_tool.payload_of
+
+    def fails(body: str, text_max: int) -> Any:
+        if body == "poison":
+            raise MemoryError
+        return read(body, text_max)
+
+    monkeypatch.setattr(quarantine_tool, "payload_of", fails)
+    said = shown(Sqs({"Body": "poison"}, {"Body": GOOD}), capsys, text=True)
+    assert "unreadable: this tool failed on it: MemoryError" in said
+    assert "/t/good" in said
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_damaged_events_are_listed(seed: int) -> None:
+    dice = random.Random(seed)
+    seeds = [body_of(case) for case in READABLE if len(body_of(case)) < 5_000]
+    for _ in range(50):
+        body = bytearray(dice.choice(seeds).encode())
+        for _ in range(dice.randint(1, 4)):
+            at = dice.randrange(len(body) + 1)
+            body[at : at + dice.randint(0, 3)] = dice.choice([b"", b'"', b"{", b"]", b"\\u", b"1e9", b"\0", dice.randbytes(2)])
+        told = described({"Body": body.decode(errors="replace")})
+        assert told["verdict"] == "readable" or told["unreadable"] == quarantine_tool.UNREADABLE[told["verdict"]]
+        inner = bytearray(PAYLOAD % b'{"id":"1","timestamp":1,"message":"m\\n"},{"timestamp":2,"message":""}')
+        for _ in range(dice.randint(1, 4)):
+            at = dice.randrange(len(inner))
+            inner[at : at + dice.randint(0, 3)] = dice.randbytes(dice.randint(0, 2))
+        told = described({"Body": event_of(gzip.compress(bytes(inner)))})
+        assert told["verdict"] in ("readable", *quarantine_tool.UNREADABLE)
+
+
+def part(number: int) -> str:
+    return json.dumps({"reason": "not-gzip", "eventMd5": "0" * 32, "part": number, "parts": 2, "bytes": 9, "dataGzip": "H4sI"})
+
+
+def test_parts_of_an_event_are_listed_and_stay(engines: local.Engines, replaying: Replaying) -> None:
+    pipeline = replaying()
+    queue = pipeline.quarantine_queue_url
+    for number in (1, 2):
+        send(engines, queue, part(number), Reason="not-gzip", ReasonDetail="the data do not begin with a gzip header")
+    send(engines, queue, GOOD, Reason="stream-unavailable")
+    told = tool(engines, "show", "--queue", queue)
+    for number in (1, 2):
+        assert told.count(f"unreadable: part {number} of 2 of an event that no message holds") == 1
+    said = tool(engines, "send-back", "--queue", queue)
+    assert said.startswith(f"1 sent back to {pipeline.dead_letter_queue_url}")
+    assert "2 are parts of events that no message holds whole. A part cannot be replayed" in said
+    assert waiting(engines, queue) == {**EMPTY, "visible": 2}
+    assert len(stack.dead_letters(engines, pipeline)) == 1
+
+
+@pytest.mark.parametrize("code", ["InvalidMessageContents", "AWS.SimpleQueueService.BatchRequestTooLong"])
+def test_what_the_queue_refuses_keeps_no_other_from_being_sent_back(code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    class Refuses(Sqs):
+        sent: list[str] = []
+
+        def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
+            if any(entry["MessageBody"] == "refused" for entry in Entries):
+                raise quarantine_tool.ClientError({"Error": {"Code": code, "Message": "\x1b[2J"}}, "SendMessageBatch")
+            self.sent = self.sent + [entry["MessageBody"] for entry in Entries]
+            return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
+
+        def delete_message_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
+            return {}
+
+    sqs = Refuses({"Body": "a"}, {"Body": "refused"}, {"Body": "b"})
+    options = argparse.Namespace(reason=None, max=None, dry_run=False)
+    assert quarantine_tool.send_back(quarantine_tool.Quarantine(sqs, "q"), sqs, options) == 1
+    told = capsys.readouterr()
+    assert sqs.sent == ["a", "b"]
+    assert sqs.given_back == {"receipt 1"}, "it stays, and only it"
+    assert told.out.startswith("2 sent back") and "1 refused by the dead-letter queue" in told.out
+    assert "\x1b" not in told.err
+
+
+def tool(engines: local.Engines, *arguments: str, code: int = 0, **variables: str) -> str:
+    environment = plain_environment(AWS_ENDPOINT_URL=engines.endpoint, **variables)
     done = subprocess.run([sys.executable, TOOL, *arguments], capture_output=True, text=True, env=environment)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + (done.stderr if code else "")
@@ -71,6 +284,7 @@ def test_show_says_what_is_there_and_disturbs_nothing(engines: local.Engines, fi
     for word in ("not-gzip", "moved-by-sqs", "killed", "1  stream-unavailable"):
         assert word in text
     assert "secret" not in text
+    assert "stream-unavailable" in tool(engines, "show", "--queue", queue, PYTHONIOENCODING="ascii"), "on any terminal"
     assert "secret two" in tool(engines, "show", "--queue", queue, "--text")
     told = json.loads(tool(engines, "show", "--queue", queue, "--json", "--reason", "moved-by-sqs"))
     assert [one["logGroup"] for one in told["messages"]] == ["/t/other"]

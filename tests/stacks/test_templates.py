@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import engines as local
 import pytest
 import stack
+from awscli.customizations.cloudformation.yamlhelper import yaml_parse
 from cfnlint.decode import cfn_yaml
 from conftest import Launch, write_logs
-from stack import ARCHIVE, AUTOSCALING, LOG_PROCESSING, STREAM_REPLAY, StackError
+from engines import ROOT, plain_environment
+from stack import ARCHIVE, AUTOSCALING, LOG_PROCESSING, OVERVIEW, STREAM_REPLAY, StackError
 
-TEMPLATES = [ARCHIVE, AUTOSCALING, LOG_PROCESSING, STREAM_REPLAY]
+sys.path.insert(0, str(ROOT / "infra"))
+from compact import compact  # noqa: E402
+
+TEMPLATES = [ARCHIVE, AUTOSCALING, LOG_PROCESSING, OVERVIEW, STREAM_REPLAY]
 HOLDS_DATA = ("AWS::Kinesis::Stream", "AWS::S3::Bucket", "AWS::SQS::Queue")
+GUARDS_DATA = ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
 def test_cfn_lint_is_clean(template: Path) -> None:
-    done = subprocess.run([Path(sys.executable).with_name("cfn-lint"), template], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", "from cfnlint.runner import main; main()", template], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -36,10 +45,111 @@ def test_every_parameter_is_grouped_labelled_and_described(template: Path) -> No
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
-def test_what_holds_data_outlives_its_stack(template: Path) -> None:
+def test_what_holds_data_outlives_its_stack_but_not_a_launch_that_failed(template: Path) -> None:
     for name, resource in cfn_yaml.load(str(template))["Resources"].items():
-        if isinstance(resource, dict) and resource["Type"] in HOLDS_DATA:
-            assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain"), name
+        if isinstance(resource, dict) and resource["Type"] in HOLDS_DATA + GUARDS_DATA:
+            policies = resource["DeletionPolicy"], resource["UpdateReplacePolicy"]
+            assert policies == ("RetainExceptOnCreate", "Retain"), name
+
+
+def statements(template: Path) -> Iterator[dict[str, Any]]:
+    """Every statement that a role of the template has, under whatever condition."""
+
+    def found(value: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(value, dict):
+            if "Effect" in value and "Principal" not in value:
+                yield value
+            value = list(value.values())
+        if isinstance(value, list):
+            for one in value:
+                yield from found(one)
+
+    yield from found(cfn_yaml.load(str(template))["Resources"])
+
+
+# AWS's service authorization reference names no resource type for these; Lambda checks the EC2 actions on every resource.
+WITHOUT_RESOURCE = {
+    "kinesis:UpdateShardCount", "kinesis:EnableEnhancedMonitoring", "kinesis:DisableEnhancedMonitoring",
+    "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "lambda:GetAccountSettings",
+    "xray:PutTraceSegments", "xray:PutTelemetryRecords",
+    "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_only_actions_without_a_resource_are_allowed_on_every_resource(template: Path) -> None:
+    for statement in statements(template):
+        if statement["Effect"] == "Allow":
+            actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+            is_wild = statement["Resource"] == "*"
+            assert [action for action in actions if is_wild != (action in WITHOUT_RESOURCE)] == [], statement["Sid"]
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_every_wildcard_has_its_reason_beside_it(template: Path) -> None:
+    lines = template.read_text().splitlines()
+    for at, line in enumerate(lines):
+        if line.strip() == 'Resource: "*"':
+            sid = next(before for before in range(at, 0, -1) if "Sid:" in lines[before])
+            # Between the statement and the one before, or inside it.
+            above = next(before for before in range(sid - 1, 0, -1) if "Resource:" in lines[before] or "Statement:" in lines[before])
+            is_denied = "Effect: Deny" in lines[sid + 1]
+            assert is_denied or any(one.strip().startswith("# ") for one in lines[above:at]), f"{template.name}:{sid + 1}"
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_a_function_that_is_traced_may_send_traces_before_it_is_created(template: Path) -> None:
+    """Lambda refuses to create it otherwise. Its role is there before it, a policy of its own need not be."""
+    resources = cfn_yaml.load(str(template))["Resources"]
+    policies = [one for one in resources.values() if isinstance(one, dict) and one["Type"] == "AWS::IAM::Policy"]
+    for name, function in resources.items():
+        if not isinstance(function, dict) or "TracingConfig" not in function.get("Properties", {}):
+            continue
+        role = function["Properties"]["Role"]["Fn::GetAtt"][0]
+        waits_for = [function["DependsOn"]] if isinstance(function.get("DependsOn"), str) else function.get("DependsOn", [])
+        there = [resources[role]["Properties"]["Policies"]] + [resources[policy] for policy in waits_for]
+        assert "xray:PutTraceSegments" in str(there), name
+    assert all("DependsOn" not in policy for policy in policies)
+
+
+def properties_of(template: Path, of_type: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, resource in cfn_yaml.load(str(template))["Resources"].items():
+        if isinstance(resource, dict) and resource["Type"] == of_type:
+            yield name, resource["Properties"]
+
+
+def chosen(condition: str, parameter: str) -> dict[str, Any]:
+    return {"Fn::If": [condition, {"Ref": parameter}, {"Ref": "AWS::NoValue"}]}
+
+
+@pytest.mark.parametrize("template", [ARCHIVE, STREAM_REPLAY], ids=lambda path: path.name)
+def test_what_a_bank_asks_reaches_every_resource(template: Path) -> None:
+    for name, role in properties_of(template, "AWS::IAM::Role"):
+        assert role["Path"] == {"Ref": "RolePath"}, name
+        assert role["PermissionsBoundary"] == chosen("HasPermissionsBoundary", "PermissionsBoundaryArn"), name
+    for name, log_group in properties_of(template, "AWS::Logs::LogGroup"):
+        assert log_group["KmsKeyId"] == chosen("HasLogGroupKmsKey", "LogGroupKmsKeyArn"), name
+        assert log_group["RetentionInDays"] == {"Ref": "LogRetentionDays"}, name
+    for name, function in properties_of(template, "AWS::Lambda::Function"):
+        assert function["KmsKeyArn"] == chosen("HasEnvironmentKmsKey", "EnvironmentKmsKeyArn"), name
+        assert function["CodeSigningConfigArn"] == chosen("HasCodeSigning", "CodeSigningConfigArn"), name
+        fips = function["Environment"]["Variables"]["AWS_USE_FIPS_ENDPOINT"]
+        assert fips == {"Fn::If": ["HasFips", "true", {"Ref": "AWS::NoValue"}]}, name
+    for name, alarm in properties_of(template, "AWS::CloudWatch::Alarm"):
+        # Those that wake scale-up tell nobody.
+        if alarm["AlarmActions"] != [{"Fn::GetAtt": ["ScaleUp", "Arn"]}]:
+            assert alarm["OKActions"]["Fn::If"][0] == "HasOkActions", name
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_the_runbooks_address_can_break_no_text(template: Path) -> None:
+    """It goes into JSON, Markdown and the alarms' texts, which add the entry's name to it."""
+    pattern = re.compile(cfn_yaml.load(str(template))["Parameters"]["RunbookUrl"]["AllowedPattern"])
+    for good in ("docs/runbook.md", "https://wiki.example/sluice/runbook?v=2", "http://intranet/runbook"):
+        assert pattern.fullmatch(good), good
+    for bad in ("", "runbook", "javascript:x", 'https://a"b', "https://a\\b", "https://a b", "https://a)b", "https://a#b", "https://a>b"):
+        assert pattern.fullmatch(bad) is None, bad
 
 
 def resource_types(engines: local.Engines, name: str) -> list[str]:
@@ -154,6 +264,90 @@ def test_every_number_has_a_range_and_says_it(template: Path) -> None:
             assert all(str(bound) in said for bound in (bounds[0], bounds[-1])), f"{name}: {bounds}"
 
 
-def test_the_stream_alone_launches_without_a_bucket() -> None:
+def bodies(template: str) -> list[list[str]]:
+    """The strings and the other characters of dashboards' bodies, blanks between them left out."""
+    resources = yaml_parse(template)["Resources"].values()
+    found = [one["Properties"] for one in resources if isinstance(one, dict) and one["Type"] == "AWS::CloudWatch::Dashboard"]
+    return [re.findall(r'"(?:[^"\\]|\\.)*"|[^\s"]', one["DashboardBody"]["Fn::Sub"][0]) for one in found]
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_a_compacted_template_says_the_same(template: Path, tmp_path: Path) -> None:
+    text = template.read_text()
+    short = compact(text)
+    assert len(short.encode()) < 0.92 * len(text.encode())
+    assert bodies(short) == bodies(text)
+
+    def without_bodies(text: str) -> Any:
+        parsed = yaml_parse(text)
+        for resource in parsed["Resources"].values():
+            if isinstance(resource, dict) and resource["Type"] == "AWS::CloudWatch::Dashboard":
+                resource["Properties"]["DashboardBody"]["Fn::Sub"][0] = ""
+        return parsed
+
+    assert without_bodies(short) == without_bodies(text)
+    written = tmp_path / "compact.json"
+    written.write_text(short)
+    done = subprocess.run([Path(sys.executable).with_name("cfn-lint"), written], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_blanks_within_a_dashboards_texts_stay() -> None:
+    body = '{"a b": [1,\n 2], "c": "say \\"x  y\\" ${Name}, z"}'
+    resources = {"D": {"Type": "AWS::CloudWatch::Dashboard", "Properties": {"DashboardBody": {"Fn::Sub": [body, {}]}}}}
+    short = json.loads(compact(json.dumps({"Resources": resources})))
+    assert short["Resources"]["D"]["Properties"]["DashboardBody"]["Fn::Sub"][0] == (
+        '{"a b":[1,2],"c":"say \\"x  y\\" ${Name}, z"}'
+    )
+
+
+def test_the_stream_alone_launches_without_a_bucket(engines: local.Engines) -> None:
     """A larger template would have to be uploaded first, and without code there is nowhere to upload it."""
-    assert AUTOSCALING.stat().st_size <= stack.TEMPLATE_BYTES_MAX
+    assert len(compact(AUTOSCALING.read_text()).encode()) <= stack.TEMPLATE_BYTES_MAX
+    made = make(engines, "deploy-autoscaling", "AUTOSCALING_STACK=no-bucket", "PARAMETERS=StreamName=no-bucket")
+    assert "no BUCKET=" in made
+    assert resource_types(engines, "no-bucket") == ["AWS::Kinesis::Stream"]
+
+
+def make(engines: local.Engines, *arguments: str) -> str:
+    """Runs make against the engines, with the tests' own Python: the deploy tools need not be installed here."""
+    environment = {**plain_environment(AWS_ENDPOINT_URL=engines.endpoint), "MAKEFLAGS": ""}
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-o", "deploy-tools", f"DEPLOY_TOOLS={Path(sys.executable).parent}", *arguments],
+        cwd=ROOT, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def dashboard(engines: local.Engines, name: str) -> list[dict[str, Any]]:
+    body = engines.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"]
+    return list(json.loads(body)["widgets"])
+
+
+def test_the_overview_is_made_of_the_stacks_that_are_there(engines: local.Engines, launch: Launch) -> None:
+    pipeline = launch()
+    prefix = pipeline.function_name.removesuffix("-log-processor")
+    name = f"{prefix}-overview"
+    make(engines, "deploy-overview", f"OVERVIEW_STACK={name}", f"LOG_PROCESSING_STACK={prefix}-log-processing",
+         "AUTOSCALING_STACK=not-there", "ARCHIVE_STACK=not-there", "STREAM_REPLAY_STACK=not-there",
+         f"PARAMETERS=StreamName={pipeline.stream_name}")  # fmt: skip
+    widgets = dashboard(engines, name)
+    (alarms,) = [widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm"]
+    there = engines.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{prefix}-log-processing-")["MetricAlarms"]
+    assert len(there) > 5
+    assert {alarm["AlarmArn"] for alarm in there} <= set(alarms)
+    assert all(f":alarm:{prefix}-log-processing-" in arn for arn in alarms), "and of no other stack"
+    assert [widget for widget in widgets if widget["type"] == "log"] == [], "who does not scale has no decisions"
+    text = json.dumps(widgets)
+    for queue in (pipeline.dead_letter_queue_url, pipeline.quarantine_queue_url):
+        assert f'"QueueName", "{queue.rsplit("/", 1)[-1]}"' in text
+    assert f'"{pipeline.function_name}"' in text
+
+
+def test_the_alarms_on_a_dashboard_are_those_of_its_stack(engines: local.Engines, launch: Launch) -> None:
+    pipeline = launch()
+    name = f"{pipeline.function_name.removesuffix('-log-processor')}-log-processing"
+    shown = [arn for widget in dashboard(engines, name) if widget["type"] == "alarm" for arn in widget["properties"]["alarms"]]
+    there = engines.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{name}-")["MetricAlarms"]
+    assert sorted(shown) == sorted(alarm["AlarmArn"] for alarm in there)

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
+use sluice::time;
 
 /// A batch of one shard, in order.
 #[derive(Debug, Deserialize)]
@@ -40,7 +42,7 @@ pub struct Kinesis<'a> {
     /// Base64.
     #[serde(borrow)]
     pub data: Cow<'a, str>,
-    /// Seconds since 1970, as the event has them.
+    /// Seconds since 1970, as the event has them; [`KinesisRecord::arrival`] reads them.
     #[serde(borrow, default)]
     pub approximate_arrival_timestamp: Option<&'a RawValue>,
 }
@@ -62,6 +64,19 @@ impl KinesisRecord<'_> {
     #[must_use]
     pub fn shard_id(&self) -> &str {
         self.event_id.split_once(':').map_or("", |(shard, _)| shard)
+    }
+
+    /// When the record arrived, as the event has it if that is a time; else what it says instead, in
+    /// short. A record is archived whatever stands there.
+    #[must_use]
+    pub fn arrival(&self) -> Value {
+        let Some(raw) = self.kinesis.approximate_arrival_timestamp else { return Value::Null };
+        let value: Value = serde_json::from_str(raw.get()).unwrap_or_default();
+        match time::read_json(&value) {
+            Ok(_) => value,
+            Err(_) if value.is_null() => value,
+            Err(error) => Value::String(error.to_string()),
+        }
     }
 }
 
@@ -125,6 +140,25 @@ mod tests {
         assert!(matches!(record.kinesis.data, Cow::Borrowed("SGVsbG8sIHRoaXMgaXMgYSB0ZXN0Lg==")));
         let arrival = record.kinesis.approximate_arrival_timestamp.map(RawValue::get);
         assert_eq!(arrival, Some("1545084650.987"));
+    }
+
+    #[test]
+    fn an_arrival_time_is_told_as_it_came_or_named_as_none() {
+        let arrival = |written: &str| {
+            let event = EXAMPLE.replace("1545084650.987", written);
+            let event = KinesisEvent::parse(&event).expect("a batch");
+            event.records[0].arrival().to_string()
+        };
+        for time in ["1545084650.987", "1545084650", "1545084650987", "\"2026-11-21T08:00:00Z\""] {
+            assert_eq!(arrival(time), time);
+        }
+        assert_eq!(arrival("1.545084650987E9"), "1545084650.987");
+        assert_eq!(arrival("null"), "null");
+        for other in ["\"soon\"", "{}", "1e300", "-1"] {
+            let told = arrival(other);
+            assert!(told.contains("is not a time") || told.contains("outside"), "{told}");
+        }
+        assert!(arrival(&format!("\"{}\"", "x".repeat(100_000))).len() < 400);
     }
 
     #[test]

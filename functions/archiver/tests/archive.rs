@@ -277,3 +277,78 @@ async fn an_empty_batch_is_done() {
     assert_eq!(answer(&world, &[]).await, DONE);
     assert_eq!(world.firehose.calls(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_without_records_is_a_success_whatever_else_it_holds() {
+    let world = World::new(1);
+    let event = r#"{"Records":[],"window":{"start":"2026-11-21T08:00:00Z","end":"2026-11-21T08:02:00Z"},"state":{},"shardId":"shardId-000000000006","eventSourceARN":"arn","isFinalInvokeForWindow":true,"isWindowTerminatedEarly":false}"#;
+    assert_eq!(world.invoke(&world.firehose, event.to_owned()).await.expect("an answer"), DONE);
+    assert!(world.firehose.records().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_is_archived_whatever_its_arrival_time_looks_like() {
+    let world = World::new(1);
+    let event = batch(&[plain("one")]);
+    let at = event.find("\"approximateArrivalTimestamp\":").expect("a member");
+    let end = at + event[at..].find([',', '}']).expect("the member's end");
+    for time in [
+        "1795219200",
+        "1795219200.5",
+        "1.7952192005E9",
+        "1795219200500",
+        "\"1795219200.5\"",
+        "\"2026-11-21T00:00:00Z\"",
+        "\"soon\"",
+        "null",
+        "{}",
+    ] {
+        let timed =
+            format!("{}\"approximateArrivalTimestamp\":{time}{}", &event[..at], &event[end..]);
+        assert_eq!(world.invoke(&world.firehose, timed).await.expect(time), DONE);
+    }
+    assert_eq!(world.archived(), [(b"one".to_vec(), 9)].into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn plain_records_and_aggregates_in_one_batch_are_each_archived_once() {
+    let world = World::new(1);
+    let events = events(60);
+    let mut records = Vec::new();
+    for (place, events) in events.chunks(10).enumerate() {
+        let format = if place % 2 == 0 { RecordFormat::Single } else { RecordFormat::Kpl };
+        records.append(&mut packed(format, events));
+    }
+    assert_eq!(answer(&world, &records).await, DONE);
+    assert_eq!(world.archived(), once(&events));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_of_a_log_group_that_feeds_the_stream_itself_is_one_line() {
+    let world = World::new(1);
+    let payload = br#"{"messageType":"DATA_MESSAGE","owner":"111122223333","logGroup":"/app","logStream":"s","subscriptionFilters":["f"],"logEvents":[{"id":"1","timestamp":1795219199000,"message":"a\nb"}]}"#;
+    assert_eq!(answer(&world, &[plain(gzip(payload))]).await, DONE);
+    assert_eq!(world.archived(), once(&[payload.to_vec()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_inflates_to_many_times_an_invocations_6_mb_is_archived_whole() {
+    let world = World::new(1);
+    let lines: Vec<String> = (0..24_000).map(|n| format!("{n:01000}")).collect();
+    let record = plain(gzip(lines.join("\n").as_bytes()));
+    assert_eq!(answer(&world, &[plain("before"), record, plain("after")]).await, DONE);
+    assert_eq!(world.archived().len(), lines.len() + 2);
+    assert_eq!(world.metrics.sum("EventsArchived"), lines.len() as u64 + 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_event_that_no_firehose_takes_never_stops_the_rest() {
+    let world = World::new(1);
+    let large = vec![b'x'; FIREHOSE_RECORD_BYTES_MAX];
+    let controls = vec![0x1c; FIREHOSE_RECORD_BYTES_MAX / 2];
+    let records =
+        [plain("before"), plain(large), plain("between"), plain(controls), plain("after")];
+    assert_eq!(answer(&world, &records).await, DONE);
+    assert_eq!(world.archived(), once(&["before", "between", "after"].map(Vec::from)));
+    assert_eq!(world.metrics.sum("EventsNotArchivable"), 2);
+}

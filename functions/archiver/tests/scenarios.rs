@@ -1,14 +1,15 @@
 //! The archiver behind an event source mapping, over hours of virtual time.
 //!
-//! Every scenario ends with one question: is each event in the archive, or in what the on-failure
-//! queue names?
+//! Every scenario ends with one question: is each event in the archive, or whole in the bucket of what
+//! was given up?
 
 mod world;
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use base64_simd::STANDARD;
 use fastrand::Rng;
 use serde_json::Value;
 use sluice::ports::{Clock, PutError, PutRecords};
@@ -16,7 +17,7 @@ use sluice::records::{Record, RecordFormat};
 use sluice_cloud::clock::BEGIN_EPOCH_MS;
 use sluice_cloud::consumer::events_of;
 use sluice_cloud::functions::Failure;
-use sluice_cloud::{EventSourceMapping, Fault, Firehose, MappingSettings, Mortal};
+use sluice_cloud::{EventSourceMapping, Fault, Firehose, MappingCounts, MappingSettings, Mortal};
 use world::*;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -49,41 +50,27 @@ async fn write(world: &World, pause: Duration, until_ms: u64) -> Vec<Vec<u8>> {
     written
 }
 
-/// The events of the records that the on-failure queue says were given up, in Lambda's messages.
-fn given_up(world: &World) -> BTreeSet<Vec<u8>> {
-    let shards = world.stream.shards();
-    let mut shard_records = BTreeMap::<String, Vec<_>>::new();
-    for stored in world.stream.records() {
-        let shard = shards.all()[stored.shard].shard.id.clone();
-        shard_records.entry(shard).or_default().push(stored);
-    }
+/// The events of the records that the mapping gave up, out of the objects in its on-failure bucket.
+fn given_up(counts: &MappingCounts) -> BTreeSet<Vec<u8>> {
     let mut events = BTreeSet::new();
-    for message in world.on_failure.stored() {
-        let body: Value = serde_json::from_str(&message.body).expect("JSON");
-        let batch = &body["KinesisBatchInfo"];
-        let text = |name: &str| batch[name].as_str().expect("text").to_owned();
-        let records = &shard_records[&text("shardId")];
-        let place = |number: String| {
-            let found = records.binary_search_by(|stored| stored.sequence_number().cmp(&number));
-            found.expect("a record of that shard")
-        };
-        let named = place(text("startSequenceNumber"))..=place(text("endSequenceNumber"));
-        for stored in &records[named] {
-            events.extend(inner_events(&stored.record));
+    for object in &counts.kept {
+        let object: Value = serde_json::from_str(object).expect("JSON");
+        let payload = object["payload"].as_str().expect("text");
+        let payload: Value = serde_json::from_str(payload).expect("JSON");
+        for record in payload["Records"].as_array().expect("records") {
+            let text = |name: &str| record["kinesis"][name].as_str().expect("text");
+            let data = STANDARD.decode_to_vec(text("data")).expect("base64");
+            let key = text("partitionKey");
+            // The key was changed after packing.
+            events.extend(events_of(&data, key.split_once('-').map_or("", |(key, _)| key)));
         }
     }
     events
 }
 
-/// The events in a record whose partition key was changed after packing.
-fn inner_events(record: &Record) -> Vec<Vec<u8>> {
-    let key = record.partition_key.split_once('-').map_or("", |(key, _)| key);
-    events_of(&record.data, key)
-}
-
-/// Each event is archived, or named by the queue.
-fn assert_nowhere_lost(world: &World, firehose: &Firehose, written: &[Vec<u8>]) {
-    let (archived, given_up) = (archived(firehose), given_up(world));
+/// Each event is archived, or whole in the on-failure bucket.
+fn assert_nowhere_lost(firehose: &Firehose, counts: &MappingCounts, written: &[Vec<u8>]) {
+    let (archived, given_up) = (archived(firehose), given_up(counts));
     let written: BTreeSet<&Vec<u8>> = written.iter().collect();
     let is_lost = |event: &&Vec<u8>| !archived.contains_key(*event) && !given_up.contains(*event);
     let lost = written.iter().copied().filter(is_lost).count();
@@ -96,10 +83,9 @@ async fn while_mapped<T>(
     world: &World,
     settings: MappingSettings,
     scenario: impl Future<Output = T>,
-) -> (T, sluice_cloud::MappingCounts) {
+) -> (T, MappingCounts) {
     let invoke = |event| world.invoke(&world.firehose, event);
-    let mapping =
-        EventSourceMapping::new(world.clock, &world.stream, &world.on_failure, settings, invoke);
+    let mapping = EventSourceMapping::new(world.clock, &world.stream, settings, invoke);
     let result = tokio::select! {
         biased;
         () = mapping.run() => unreachable!("a mapping runs on"),
@@ -201,14 +187,13 @@ async fn what_outlives_the_record_age_is_named_and_the_rest_is_archived() {
         written
     };
     let (written, counts) = while_mapped(&world, settings, scenario).await;
-    assert_nowhere_lost(&world, &world.firehose, &written);
+    assert_nowhere_lost(&world.firehose, &counts, &written);
     assert!(counts.given_up > 0);
-    let conditions: BTreeSet<String> = world
-        .on_failure
-        .stored()
+    let conditions: BTreeSet<String> = counts
+        .kept
         .iter()
-        .map(|message| {
-            let body: Value = serde_json::from_str(&message.body).expect("JSON");
+        .map(|object| {
+            let body: Value = serde_json::from_str(object).expect("JSON");
             body["requestContext"]["condition"].as_str().expect("text").to_owned()
         })
         .collect();
@@ -250,20 +235,16 @@ async fn one_consumer_that_fails_for_an_hour_delays_no_other_and_no_writer() {
     let crashing = EventSourceMapping::new(
         world.clock,
         &world.stream,
-        &world.on_failure,
         MappingSettings::default(),
         async |_event: String| {
             crashes.set(crashes.get() + 1);
             Err(Failure::from("it crashes".to_owned()))
         },
     );
-    let other = EventSourceMapping::new(
-        world.clock,
-        &world.stream,
-        &world.on_failure,
-        MappingSettings::default(),
-        |event| world.invoke(&healthy, event),
-    );
+    let other =
+        EventSourceMapping::new(world.clock, &world.stream, MappingSettings::default(), |event| {
+            world.invoke(&healthy, event)
+        });
     let scenario = async {
         // `write` asserts that no writer is refused.
         let until_ms = BEGIN_EPOCH_MS + 2 * HOUR_MS;
@@ -287,7 +268,7 @@ async fn one_consumer_that_fails_for_an_hour_delays_no_other_and_no_writer() {
     assert!(age_ms < 10_000, "the healthy consumer was {age_ms} ms behind");
     assert_eq!(archived(&healthy), once(&written));
     assert_eq!(world.stream.throttled(), 0);
-    assert_nowhere_lost(&world, &world.firehose, &written);
+    assert_nowhere_lost(&world.firehose, &failing, &written);
 }
 
 #[tokio::test(start_paused = true)]
@@ -326,8 +307,7 @@ async fn an_archiver_that_dies_in_any_call_loses_nothing() {
         }
     };
     let settings = MappingSettings::default();
-    let mapping =
-        EventSourceMapping::new(world.clock, &world.stream, &world.on_failure, settings, invoke);
+    let mapping = EventSourceMapping::new(world.clock, &world.stream, settings, invoke);
     let scenario = async {
         let large = plain(vec![b'x'; 1_040_000]);
         let written = write(&world, Duration::from_secs(5), BEGIN_EPOCH_MS + HOUR_MS).await;

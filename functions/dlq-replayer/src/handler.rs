@@ -419,9 +419,12 @@ where
                 attempts = letter.attempts,
                 "a dead letter goes to the quarantine"
             );
-            if let Err(error) = quarantine.send_dead_letter(letter, 0).await {
-                warn!(message = message.id, %error, "the quarantine refuses; left in the queue");
-                return After::Untried;
+            // With our attributes a message may be larger than it was with Lambda's.
+            for letter in letter.clone().messages() {
+                if let Err(error) = quarantine.send_dead_letter(&letter, 0).await {
+                    warn!(message = message.id, %error, "the quarantine refuses; left in the queue");
+                    return After::Untried;
+                }
             }
         }
         let done = match &after {

@@ -11,6 +11,7 @@ use dlq_replayer::{Config, Ports, ReplayError, Replayer, Report, Stop};
 use fastrand::Rng;
 use serde_json::{Value, json};
 use sluice::delivery::{Answer, Reason};
+use sluice::limits::SQS_MESSAGE_BYTES_MAX;
 use sluice::ports::{
     Clock, ControlError, GetReservedConcurrency, InvokeError, InvokeFunction, InvokeLater,
     ReceiveMessages,
@@ -534,4 +535,32 @@ fn every_bad_variable_is_named_at_once() {
         assert_eq!(problems.iter().filter(|p| p.starts_with(name)).count(), 1, "{problems:?}");
     }
     assert_eq!(problems.len(), named.len(), "{problems:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_our_attributes_make_too_large_is_quarantined_whole() {
+    // As Lambda sends it: no awslogs, so that no processor can take it, and just what SQS holds.
+    let attributes = BTreeMap::from([("ErrorMessage".to_owned(), "timed out".to_owned())]);
+    let room = SQS_MESSAGE_BYTES_MAX - "ErrorMessageStringtimed out".len();
+    let body = format!("{{\"{}\":1}}", "x".repeat(room - 6));
+    let world = World::answering(json!({}));
+    world.queue.send(&body, attributes).await.expect("SQS takes it");
+    let report = world.run("{}").await.expect("a run");
+    assert_eq!(report.quarantined, 1);
+    assert!(world.queue.stored().is_empty());
+    let quarantined = world.quarantine.messages();
+    assert!(quarantined.iter().all(|letter| letter.reason == Reason::NotAnAwslogsEvent));
+    assert_eq!(quarantined.len(), 1, "it compresses, so that one part holds it");
+    let held: Value = serde_json::from_str(&quarantined[0].body).expect("JSON");
+    assert_eq!(held["bytes"], json!(body.len()));
+    assert_eq!((&held["part"], &held["parts"]), (&json!(1), &json!(1)));
+
+    // Should somebody send a part back, it is quarantined again as it is, and never replayed.
+    let letter = &quarantined[0];
+    let attributes =
+        letter.attributes().into_iter().map(|(name, _, value)| (name.to_owned(), value));
+    world.queue.put(&letter.body, attributes.collect(), 0);
+    world.run("{}").await.expect("a run");
+    assert_eq!(world.quarantine.messages().last(), Some(letter));
+    assert!(world.invoked.borrow().is_empty());
 }

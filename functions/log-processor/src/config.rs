@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use sluice::config::EnvReader;
-use sluice::limits::{CONCURRENCY_PER_SHARD_MAX, RECORD_BYTES_MAX};
+use sluice::limits::{CONCURRENCY_PER_SHARD_MAX, LARGE_RECORD_BYTES_MAX, RECORD_BYTES_MAX};
 use sluice::logs::{Envelope, Passthrough, Transform};
 use sluice::records::{PartitionBy, RecordFormat};
 
@@ -22,6 +22,8 @@ pub struct Config {
     pub record_format: RecordFormat,
     /// Bytes that a record is filled up to, partition key included.
     pub record_bytes_target: usize,
+    /// Bytes that the stream takes in one record, partition key included.
+    pub record_bytes_max: usize,
     /// What decides a record's shard.
     pub partition_by: PartitionBy,
     /// Execution environments that share one shard's capacity.
@@ -69,6 +71,8 @@ impl FromStr for TransformName {
 /// The smallest record target that still leaves room for a partition key and an event.
 const RECORD_BYTES_TARGET_MIN: usize = 1_024;
 
+const KIB: usize = 1_024;
+
 /// More tries than this outlast any invocation.
 const PUT_ATTEMPTS_MAX: u32 = 100;
 
@@ -84,6 +88,11 @@ impl Config {
             "RECORD_BYTES_TARGET",
             &format!("bytes, {RECORD_BYTES_TARGET_MIN} to {RECORD_BYTES_MAX}"),
             |bytes| (RECORD_BYTES_TARGET_MIN..=RECORD_BYTES_MAX).contains(bytes),
+        );
+        let max_record_kib = env.required_if(
+            "MAX_RECORD_KIB",
+            &format!("KiB, {} to {}", RECORD_BYTES_MAX / KIB, LARGE_RECORD_BYTES_MAX / KIB),
+            |kib| (RECORD_BYTES_MAX / KIB..=LARGE_RECORD_BYTES_MAX / KIB).contains(kib),
         );
         let partition_by = env.required("PARTITION_BY", "even or log-stream");
         let concurrency_per_shard = env.required_if(
@@ -104,6 +113,7 @@ impl Config {
             transform: transform?,
             record_format: record_format?,
             record_bytes_target: record_bytes_target?,
+            record_bytes_max: max_record_kib? * KIB,
             partition_by: partition_by?,
             concurrency_per_shard: concurrency_per_shard?,
             put_attempts_max: put_attempts_max?,

@@ -6,14 +6,14 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures_util::future::{Either, select};
 use sluice::delivery::{Answer, DeadLetter, Destination, Occasion, Reason};
-use sluice::logs::{Batch, Decoder, MessageType, SubscriptionEvent, Transform};
+use sluice::logs::{Batch, Decoder, MessageType, Payload, SubscriptionEvent, Transform};
 use sluice::ports::{Clock, EmitMetrics, PutRecords, QueueError, SendDeadLetter};
 use sluice::records::{
     CallLimits, Pacer, Packer, Packing, PartitionBy, PutPolicy, PutReport, Record, Spread, Stopped,
     put_all, spread,
 };
 use sluice::telemetry::Fate;
-use tracing::{error, warn};
+use tracing::warn;
 
 use crate::config::Config;
 use crate::report::{Places, Report};
@@ -31,6 +31,12 @@ const HAND_OVER_BACKOFF_MS_MAX: u64 = 10_000;
 /// Kept free before the deadline for handing over what is left, unless the whole invocation is
 /// short: then a quarter of it.
 const HAND_OVER_RESERVE_MS: u64 = 10_000;
+
+/// Events of one payload that go to the quarantine in a message each, for the same reason. A message
+/// takes some 10 ms.
+const ALONE_MAX: usize = 100;
+/// Every log group of Sluice's functions is under this, as the templates have it.
+const OWN_LOG_GROUPS: &str = "/sluice/";
 
 /// The verbs that reach outside.
 #[derive(Debug)]
@@ -90,6 +96,8 @@ pub struct Processor<P, Q, C, M> {
     spread: Spread,
     rng: Rng,
     own_log_group_seen: bool,
+    /// Events of own log groups that no line has told of yet.
+    unforwarded: u64,
 }
 
 impl<P, Q, C, M> Processor<P, Q, C, M>
@@ -112,12 +120,14 @@ where
                 in_order: config.partition_by == PartitionBy::LogStream,
             },
             decoder: Decoder::new(),
-            packer: Packer::new(config.record_format, config.record_bytes_target),
+            packer: Packer::new(config.record_format, config.record_bytes_target)
+                .with_record_bytes_max(config.record_bytes_max),
             packing: |packer, batch, next_key| packer.pack(batch, next_key),
             pacer: Pacer::new(config.concurrency_per_shard),
             spread: Spread::new(&mut rng),
             rng,
             own_log_group_seen: false,
+            unforwarded: 0,
             config,
             ports,
         }
@@ -158,10 +168,11 @@ where
                 report.undecodable += 1;
                 let detail = error.to_string();
                 let dead_letter = DeadLetter::undecodable(event, error.reason(), &detail, occasion);
+                let dead_letters = dead_letter.messages();
                 let handed_over = hand_over(
                     &self.ports,
                     &mut self.rng,
-                    &[dead_letter],
+                    &dead_letters,
                     occasion,
                     deadline_epoch_ms,
                 )
@@ -174,16 +185,24 @@ where
             report.emit(&self.config, &self.ports.metrics);
             return Ok(Answer::default());
         }
-        if self.config.log_group_name.as_deref() == Some(&*payload.log_group.value()) {
-            // Forwarding, or even printing a line, would feed the loop; once is bounded.
+        let log_group = payload.log_group.value();
+        if log_group.starts_with(OWN_LOG_GROUPS)
+            || self.config.log_group_name.as_deref() == Some(&*log_group)
+        {
+            // Forwarding would make another function of Sluice print a line, and a line printed here
+            // may come to another processor, whose line comes back: either would feed a loop. One
+            // line in an environment's life is bounded; the count waits for the next report.
             if !self.own_log_group_seen {
                 self.own_log_group_seen = true;
-                error!(
-                    "this function's own log group is subscribed to it: its events are not \
-                     forwarded; remove the subscription filter, it bills without end"
+                warn!(
+                    log_group = %sluice::quote(&log_group),
+                    "a log group of Sluice is subscribed to this function: its events are not \
+                     forwarded; exclude {OWN_LOG_GROUPS} from the subscription, it bills without end"
                 );
             }
-            return Ok(Answer::default());
+            let events = payload.events() as u64;
+            self.unforwarded += events;
+            return Ok(Answer { events_in: events, events_filtered: events, ..Answer::default() });
         }
 
         let batch = Batch::transform(self.transform.as_ref(), &payload);
@@ -198,6 +217,7 @@ where
             }
         };
         report.saw(&payload, &batch, &packing);
+        report.unforwarded = std::mem::take(&mut self.unforwarded);
 
         let (items, records): (Vec<_>, Vec<Record>) =
             packing.records.into_iter().map(|packed| (packed.items, packed.record)).unzip();
@@ -218,7 +238,7 @@ where
             .collect();
         report.put(&put, &records, &payload, &batch, &items, self.ports.clock.epoch_ms());
 
-        let undeliverable = undeliverable(&batch, &packing.too_large, undelivered, &put);
+        let undeliverable = undeliverable(&payload, &batch, &packing.too_large, undelivered, &put);
         let dead_letters: Vec<DeadLetter> = undeliverable
             .iter()
             .flat_map(|Undeliverable { events, reason, detail }| {
@@ -229,20 +249,24 @@ where
             hand_over(&self.ports, &mut self.rng, &dead_letters, occasion, deadline_epoch_ms).await;
 
         // Each fate on its own evidence, so that an event that fell out on the way is seen.
-        let mut fates = vec![Fate::Lost; payload.log_events.len()];
+        let mut fates = vec![Fate::Lost; payload.events()];
         batch.filtered.iter().for_each(|&event| fates[event] = Fate::Filtered);
         for item in items.iter().flat_map(|items| &batch.items[items.clone()]) {
             fates[item.event] = Fate::Delivered;
         }
-        for Undeliverable { events, reason, .. } in &undeliverable {
-            let fate = match (&handed_over, occasion.destination(*reason)) {
+        // The letters have the events one after the other.
+        let mut events = undeliverable.iter().flat_map(|left| &left.events);
+        for letter in &dead_letters {
+            let fate = match (&handed_over, occasion.destination(letter.reason)) {
                 (Err(_), _) => Fate::NotSettled,
                 (Ok(_), Destination::Quarantine) if self.ports.quarantine.is_some() => {
                     Fate::Quarantined
                 }
                 _ => Fate::DeadLettered,
             };
-            events.iter().for_each(|&event| fates[event] = fate);
+            for &event in events.by_ref().take(letter.log_events.unwrap_or(0)) {
+                fates[event] = fate;
+            }
         }
         report.settled(&payload, &fates, self.ports.clock.epoch_ms());
         finish(&self.ports, &self.config, report, handed_over)
@@ -257,7 +281,7 @@ fn put_cutoff_ms(arrived_ms: u64, deadline_epoch_ms: u64) -> u64 {
 
 /// Events that were not delivered for one reason.
 struct Undeliverable {
-    /// Indexes into the payload's log events.
+    /// Which ones of the payload.
     events: Vec<usize>,
     reason: Reason,
     detail: String,
@@ -265,6 +289,7 @@ struct Undeliverable {
 
 /// Everything that was not delivered, each event once.
 fn undeliverable(
+    payload: &Payload<'_>,
     batch: &Batch,
     too_large: &[usize],
     undelivered: Vec<usize>,
@@ -277,10 +302,13 @@ fn undeliverable(
         let reason = Reason::EventTooLarge;
         all.push(Undeliverable { events: vec![item.event], reason, detail });
     }
-    for (event, detail) in &batch.failed {
-        let (reason, detail) = (Reason::TransformFailed, detail.clone());
-        all.push(Undeliverable { events: vec![*event], reason, detail });
-    }
+    let failed = batch.failed.iter().map(|(event, detail)| (*event, detail.clone()));
+    all.extend(one_by_one(Reason::TransformFailed, failed.collect()));
+    let odd = (payload.log_events.len()..).zip(&payload.odd_events);
+    all.extend(one_by_one(
+        Reason::OtherShape,
+        odd.map(|(event, odd_event)| (event, odd_event.detail())).collect(),
+    ));
     if !undelivered.is_empty() {
         let (reason, detail) = match &put.stopped {
             Some(Stopped::Permanent { code, detail }) => {
@@ -291,6 +319,20 @@ fn undeliverable(
             None => (Reason::RefusedTooOften, String::new()),
         };
         all.push(Undeliverable { events: undelivered, reason, detail });
+    }
+    all
+}
+
+/// Each event alone with its detail, but only as long as there is time to send so many messages; all
+/// others of the reason together.
+fn one_by_one(reason: Reason, mut events: Vec<(usize, String)>) -> Vec<Undeliverable> {
+    let others = events.split_off(events.len().min(ALONE_MAX));
+    let alone = |(event, detail)| Undeliverable { events: vec![event], reason, detail };
+    let mut all: Vec<_> = events.into_iter().map(alone).collect();
+    if let Some((_, detail)) = others.first() {
+        let detail = format!("the first of {}: {detail}", others.len());
+        let events = others.into_iter().map(|(event, _)| event).collect();
+        all.push(Undeliverable { events, reason, detail });
     }
     all
 }

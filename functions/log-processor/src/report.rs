@@ -45,6 +45,8 @@ pub(crate) struct Report {
     /// Tests of whether the function can be reached.
     pub control_messages: u64,
     hand_overs_failed: u64,
+    /// Events of earlier payloads that came in and were left out without a line.
+    pub unforwarded: u64,
     events_in: u64,
     events_delivered: u64,
     events_filtered: u64,
@@ -72,7 +74,7 @@ impl Report {
 
     /// What came in and what is wanted of the stream.
     pub fn saw(&mut self, payload: &Payload<'_>, batch: &Batch, packing: &Packing) {
-        self.events_in = payload.log_events.len() as u64;
+        self.events_in = payload.events() as u64;
         self.events_filtered = batch.filtered.len() as u64;
         self.bytes_in = payload.bytes as u64;
         self.wanted_records = packing.records.len() as u64;
@@ -114,6 +116,8 @@ impl Report {
     /// What became of each log event, and when that was certain.
     pub fn settled(&mut self, payload: &Payload<'_>, fates: &[Fate], now_ms: u64) {
         let timestamps = payload.log_events.iter().map(|event| event.timestamp_ms);
+        // What is no log event has no minute that could be trusted.
+        let timestamps = timestamps.chain(payload.odd_events.iter().map(|_| i64::MIN));
         self.by_minute = FatesByMinute::of(timestamps.zip(fates.iter().copied()), self.arrived_ms);
         self.processing_ms = Some(now_ms.saturating_sub(self.arrived_ms));
     }
@@ -156,9 +160,9 @@ impl Report {
     /// up by who reads the line.
     fn to_line(&self, dimensions: &[(&'static str, &str)]) -> String {
         let mut line = EmfLine::new(self.arrived_ms, dimensions);
-        line.metric("EventsIn", Unit::Count, self.events_in)
+        line.metric("EventsIn", Unit::Count, self.events_in + self.unforwarded)
             .metric("EventsDelivered", Unit::Count, self.events_delivered)
-            .metric("EventsFiltered", Unit::Count, self.events_filtered)
+            .metric("EventsFiltered", Unit::Count, self.events_filtered + self.unforwarded)
             .metric("EventsDeadLettered", Unit::Count, self.places.dead_letters.log_events)
             .metric("EventsQuarantined", Unit::Count, self.places.quarantined.log_events)
             .metric("EventsOutsideMetricTime", Unit::Count, self.by_minute.outside)

@@ -15,6 +15,7 @@ fn good() -> BTreeMap<&'static str, &'static str> {
         ("TRANSFORM", "envelope"),
         ("RECORD_FORMAT", "kpl"),
         ("RECORD_BYTES_TARGET", "24900"),
+        ("MAX_RECORD_KIB", "1024"),
         ("PARTITION_BY", "even"),
         ("CONCURRENCY_PER_SHARD", "1"),
         ("PUT_ATTEMPTS_MAX", "10"),
@@ -40,6 +41,7 @@ fn a_good_environment_is_read() {
     assert_eq!(config.transform, TransformName::Envelope);
     assert_eq!(config.record_format, RecordFormat::Kpl);
     assert_eq!(config.record_bytes_target, 24_900);
+    assert_eq!(config.record_bytes_max, 1_048_576);
     assert_eq!(config.partition_by, PartitionBy::Even);
 }
 
@@ -70,6 +72,9 @@ fn a_malformed_variable_is_named_with_its_value_and_the_form_it_needs() {
         ("RECORD_BYTES_TARGET", "25 KB", "bytes, 1024 to 1048576"),
         ("RECORD_BYTES_TARGET", "1023", "bytes, 1024 to 1048576"),
         ("RECORD_BYTES_TARGET", "1048577", "bytes, 1024 to 1048576"),
+        ("MAX_RECORD_KIB", "1023", "KiB, 1024 to 10240"),
+        ("MAX_RECORD_KIB", "10241", "KiB, 1024 to 10240"),
+        ("MAX_RECORD_KIB", "1 MB", "KiB, 1024 to 10240"),
         ("PARTITION_BY", "stream", "even or log-stream"),
         ("CONCURRENCY_PER_SHARD", "0", "a number, 1 to 10"),
         ("CONCURRENCY_PER_SHARD", "11", "a number, 1 to 10"),

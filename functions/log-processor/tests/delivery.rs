@@ -5,6 +5,8 @@ mod world;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use log_processor::HandOverFailed;
 use log_processor::config::TransformName;
@@ -174,18 +176,27 @@ async fn what_cannot_be_decoded_is_quarantined_raw_with_its_reason() {
         payload[field] = value;
         logs::event(&payload)
     };
+    // Deflate of nothing between zlib's header and its checksum.
+    let zlib = [0x78, 0x9c, 0x03, 0, 0, 0, 0, 1];
     let bomb = logs::gzip(&vec![b' '; 65 * 1_048_576]);
     let cases = [
         ("not-an-awslogs-event", "{}".to_owned()),
         ("not-an-awslogs-event", "[1]".to_owned()),
         ("not-an-awslogs-event", r#"[{"data":"H4sI"},{}]"#.to_owned()),
         ("not-an-awslogs-event", r#"{"awslogs":{"data":7}}"#.to_owned()),
+        ("not-an-awslogs-event", "null".to_owned()),
+        ("not-an-awslogs-event", r#"{"key1":"value1","key2":"value2"}"#.to_owned()),
+        ("not-an-awslogs-event", r#"{"Records":[{"eventSource":"aws:s3"}]}"#.to_owned()),
+        ("not-an-awslogs-event", r#"{"awslogs":{"rawData":"H4sI"}}"#.to_owned()),
         ("not-base64", r#"{"awslogs":{"data":"%%%"}}"#.to_owned()),
         ("not-gzip", r#"{"awslogs":{"data":"aGVsbG8="}}"#.to_owned()),
         ("not-gzip", r#"{"awslogs":{"data":""}}"#.to_owned()),
+        ("not-gzip", logs::event_of_data(good.as_bytes())),
+        ("not-gzip", logs::event_of_data(&zlib)),
         ("truncated-gzip", logs::event_of_data(&gzip[..gzip.len() - 9])),
         ("truncated-gzip", logs::event_of_data(&gzip[..5])),
         ("corrupt-gzip", logs::event_of_data(&corrupt)),
+        ("data-after-gzip", logs::event_of_data(&[&*gzip, b"\n"].concat())),
         ("inflates-too-large", logs::event_of_data(&bomb)),
         ("not-json", logs::event_of_data(&logs::gzip(b"hello"))),
         ("not-json", logs::event_of_data(&logs::gzip(&[b'"', 0xff, b'"']))),
@@ -194,9 +205,6 @@ async fn what_cannot_be_decoded_is_quarantined_raw_with_its_reason() {
         ("other-shape", logs::event_of_data(&logs::gzip(b"[]"))),
         ("other-shape", logs::event_of_data(&logs::gzip(b"{}"))),
         ("other-shape", with("logEvents", json!({}))),
-        ("other-shape", with("logEvents", json!([{"timestamp": 1}]))),
-        ("other-shape", with("logEvents", json!([{"timestamp": "1", "message": "x"}]))),
-        ("other-shape", with("logEvents", json!([{"timestamp": 1, "message": 2}]))),
         ("other-shape", with("logGroup", json!(null))),
         ("unknown-message-type", with("messageType", json!("NEW_MESSAGE"))),
     ];
@@ -527,14 +535,206 @@ async fn a_queue_that_is_gone_fails_the_invocation_at_once() {
     assert!(world.clock.epoch_ms() - BEGIN_EPOCH_MS < 1_000);
 }
 
+/// The payload with its log group as this JSON text.
+fn of_log_group(json: &str, messages: &[&str]) -> String {
+    let mut payload = logs::payload(messages, BEGIN_EPOCH_MS);
+    payload["policyLevel"] = json!("ACCOUNT_LEVEL_POLICY");
+    let text = payload.to_string().replace(&json!(logs::LOG_GROUP).to_string(), json);
+    logs::event_of_data(&logs::gzip(text.as_bytes()))
+}
+
 #[tokio::test(start_paused = true)]
-async fn its_own_log_group_is_not_forwarded_and_prints_nothing() {
+async fn no_log_group_of_sluice_is_forwarded_and_none_makes_a_line() {
+    for log_group in [
+        r#""/sluice/sluice-log-processor""#,
+        r#""/sluice/sluice-archiver""#,
+        r#""/sluice/sluice-archiver-firehose""#,
+        r#""/sluice/autoscaling-scale-up""#,
+        r#""/sluice/log-processing-dlq-replayer""#,
+        r#""/sluice/a-function-of-tomorrow""#,
+        r#""\/sluice\/sluice-archiver""#,
+        r#""\u002fsluice\u002Fx""#,
+        r#""/\u0073luice/x""#,
+        r#""/another/name/for/this/function""#,
+    ] {
+        let world = World::new(1);
+        let own = Some("/another/name/for/this/function".to_owned());
+        let mut processor =
+            world.processor(log_processor::Config { log_group_name: own, ..config() });
+        let event = of_log_group(log_group, &["one", "two"]);
+        let filtered = Answer { events_in: 2, events_filtered: 2, ..Answer::default() };
+        assert_eq!(processor.handle(&event).await.expect("acknowledged"), filtered, "{log_group}");
+        // A replay of them is over, too.
+        let replay = Replay { attempt: 1, is_last: false, dead_lettered_ms: 7 };
+        let replayed = replayed_event(&event, replay).expect("an event");
+        assert_eq!(processor.handle(&replayed).await.expect("acknowledged"), filtered);
+        assert_eq!(world.stream.calls(), 0, "{log_group}");
+        assert!(world.metrics.lines().is_empty(), "a line would feed a loop");
+        assert!(world.queue.messages().is_empty() && world.quarantine.messages().is_empty());
+
+        // What was left out is counted beside the next events that make a line anyway.
+        processor.send(&["three"]).await.expect("delivered");
+        assert_eq!(world.metrics.sum("EventsIn"), 5);
+        assert_eq!(world.metrics.sum("EventsFiltered"), 4);
+        assert_eq!(world.metrics.sum("EventsDelivered"), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_group_that_only_looks_like_one_of_sluice_is_forwarded() {
+    for log_group in [r#""/sluice""#, r#""/sluicegate/x""#, r#""sluice/x""#, r#""/app/sluice/x""#] {
+        let world = World::new(1);
+        let event = of_log_group(log_group, &["one"]);
+        world.processor(config()).handle(&event).await.expect("delivered");
+        world.assert_delivered_once(&["one"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_of_an_account_level_subscription_is_delivered() {
     let world = World::new(1);
-    let mut payload = logs::payload(&["one"], BEGIN_EPOCH_MS);
-    payload["logGroup"] = json!("/sluice/log-processor");
-    world.processor(config()).handle(&logs::event(&payload)).await.expect("acknowledged");
-    assert_eq!(world.stream.calls(), 0);
-    assert!(world.metrics.lines().is_empty(), "a line would feed the loop");
+    let event = of_log_group(&json!(logs::LOG_GROUP).to_string(), &["one"]);
+    world.processor(config()).handle(&event).await.expect("delivered");
+    world.assert_delivered_once(&["one"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_line_warns_of_sluices_own_log_groups_in_an_environments_life() {
+    /// Counts log lines.
+    struct Lines(Arc<AtomicUsize>);
+    impl tracing::Subscriber for Lines {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            metadata.is_event()
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn event(&self, event: &tracing::Event<'_>) {
+            assert_eq!(*event.metadata().level(), tracing::Level::WARN);
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+    let lines = Arc::new(AtomicUsize::new(0));
+    let _guard = tracing::subscriber::set_default(Lines(Arc::clone(&lines)));
+    let world = World::new(1);
+    let mut processor = world.processor(config());
+    for log_group in [r#""/sluice/a""#, r#""/sluice/b""#, r#""/sluice/log-processor""#] {
+        processor.handle(&of_log_group(log_group, &["x"])).await.expect("acknowledged");
+    }
+    assert_eq!(lines.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_envelope_carries_what_else_cloudwatch_says_of_an_event() {
+    let of_event =
+        |members: &str| format!(r#"{{"id":"1","timestamp":1795219199000,"message":"a"{members}}}"#);
+    let known = r#"{"owner":"111122223333","logGroup":"/app","logStream":"s","id":"1","timestamp":1795219199000,"message":"a""#;
+    for (members, expected) in [
+        ("", ""),
+        (
+            r#","extractedFields":{"@aws.account":"444455556666","@aws.region":"eu-central-1"}"#,
+            r#","extractedFields":{"@aws.account":"444455556666","@aws.region":"eu-central-1"}"#,
+        ),
+        (
+            r#","z":null,"a":[1, 2.50,{"b":"\u00e9\/"}]"#,
+            r#","z":null,"a":[1, 2.50,{"b":"\u00e9\/"}]"#,
+        ),
+        // An event is one line, and its line ends are white space.
+        (",\"x\":{\n\"y\":\r\n1}", r#","x":{ "y":  1}"#),
+        // Names that the envelope has itself, however they are spelled.
+        (
+            r#","owner":"o","logGroup":1,"logStream":{}"#,
+            r#","logEvent.owner":"o","logEvent.logGroup":1,"logEvent.logStream":{}"#,
+        ),
+        (r#","own\u0065r":"o""#, r#","logEvent.own\u0065r":"o""#),
+        (r#","owner":1,"logEvent.owner":2"#, r#","logEvent.owner":1,"logEvent.logEvent.owner":2"#),
+        (r#","logEvent":3,"":4,"a\"b":5"#, r#","logEvent":3,"":4,"a\"b":5"#),
+    ] {
+        let world = World::new(1);
+        let payload = format!(
+            r#"{{"messageType":"DATA_MESSAGE","owner":"111122223333","logGroup":"/app","logStream":"s","logEvents":[{}]}}"#,
+            of_event(members)
+        );
+        let event = logs::event_of_data(&logs::gzip(payload.as_bytes()));
+        let config = log_processor::Config { transform: TransformName::Envelope, ..config() };
+        let mut processor = world.processor(config);
+        // By way of the dead-letter queue and a replay, as it would be at once.
+        world.stream.set_faults(|_| permanent("ResourceNotFoundException"));
+        processor.handle(&event).await.expect("handed over");
+        world.stream.set_faults(|_| Fault::None);
+        let letter = world.queue.drain().pop().expect("a dead letter");
+        let replay = Replay { attempt: 1, is_last: false, dead_lettered_ms: 7 };
+        let replayed = replayed_event(&letter.body, replay).expect("an event");
+        for event in [&event, &replayed] {
+            processor.handle(event).await.expect("delivered");
+        }
+        let delivered = world.delivered();
+        let line = format!("{known}{expected}}}").into_bytes();
+        assert_eq!(delivered.keys().collect::<Vec<_>>(), [&line], "{members}");
+        assert_eq!(delivered[&line], 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_character_is_odd_in_a_message() {
+    let messages: Vec<String> = [
+        "",
+        "\0",
+        "\u{1b}[31mERROR\u{1b}[0m",
+        "\u{7f}",
+        "\u{fffe}",
+        "\u{ffff}",
+        "\u{feff}",
+        "\r",
+        "\u{85}\u{2028}",
+    ]
+    .map(str::to_owned)
+    .into();
+    let world = World::new(1);
+    let mut processor = world.processor(config());
+    processor.send(&messages).await.expect("delivered");
+    world.assert_delivered_once(&messages);
+    world.stream.set_faults(|_| permanent("ResourceNotFoundException"));
+    processor.send(&messages).await.expect("handed over");
+    assert_eq!(messages_of(&world.queue.drain()[0].body), messages);
+    // What cannot be decoded has them in its body itself.
+    let raw = json!({ "key": messages.concat() }).to_string();
+    processor.handle(&raw).await.expect("handed over");
+    let letter = world.quarantine.drain().pop().expect("a message");
+    assert!(!letter.body.contains(['\0', '\u{1b}', '\u{fffe}', '\u{ffff}']));
+    let held: Value = serde_json::from_str(&letter.body).expect("JSON");
+    assert_eq!(held["key"], json!(messages.concat()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_one_id_and_one_text_are_all_delivered() {
+    let world = World::new(1);
+    let mut payload = logs::payload(&["", "", ""], BEGIN_EPOCH_MS);
+    for place in 0..3 {
+        payload["logEvents"][place]["id"] = json!("1");
+    }
+    world.processor(config()).handle(&logs::event(&payload)).await.expect("delivered");
+    assert_eq!(world.delivered(), [(Vec::new(), 3)].into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_that_are_refused_again_and_again_go_again_alone() {
+    let world = World::new(4);
+    world.stream.set_faults(|call| match call.number {
+        0 => Fault::RefuseEntries((0..call.entries).step_by(3).collect()),
+        1 | 2 => Fault::RefuseEntries((0..call.entries).step_by(2).collect()),
+        _ => Fault::None,
+    });
+    let config = log_processor::Config { record_format: RecordFormat::Single, ..config() };
+    let messages = messages(100);
+    world.processor(config).send(&messages).await.expect("delivered");
+    world.assert_delivered_once(&messages);
+    assert_eq!(world.stream.records().len(), 100);
+    assert_eq!(world.metrics.sum("RecordsFailed"), 34 + 17 + 9);
 }
 
 #[tokio::test(start_paused = true)]

@@ -219,6 +219,13 @@ pub fn decide_end(wake: &Wake, page: &RecordsPage, asked_ms: u64) -> Option<End>
     (page.next_iterator.is_none() || is_read).then_some(End::Closed)
 }
 
+/// Whether a stream refuses a call for what is in it, and not for whom it is: some record of it is
+/// too large or has an impossible key. (Kinesis API, PutRecords, errors; Nov 2026)
+#[must_use]
+pub fn is_about_records(code: &str) -> bool {
+    matches!(code, "InvalidArgumentException" | "ValidationException" | "SerializationException")
+}
+
 /// What came of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum After {
@@ -228,8 +235,10 @@ pub enum After {
     Busy,
     /// It failed: again.
     Failed(String),
-    /// It will not take them.
+    /// Lambda refuses this event, and always will: for what is in it, not for whom it is.
     Refused(String),
+    /// There is no such function, or it may not be invoked.
+    Unavailable(String),
 }
 
 /// Decides on a function's answer to a batch with these sequence numbers. A function that reports
@@ -252,8 +261,9 @@ pub fn decide_after(sequence_numbers: &[&str], answer: Result<String, InvokeErro
         Err(error @ (InvokeError::Failed { .. } | InvokeError::Unknown { .. })) => {
             return After::Failed(error.to_string());
         }
-        Err(error @ (InvokeError::Refused { .. } | InvokeError::Unavailable { .. })) => {
-            return After::Refused(error.to_string());
+        Err(error @ InvokeError::Refused { .. }) => return After::Refused(error.to_string()),
+        Err(error @ InvokeError::Unavailable { .. }) => {
+            return After::Unavailable(error.to_string());
         }
     };
     // Most functions answer something else, or nothing.
@@ -288,7 +298,7 @@ mod tests {
     const NOW: &str = "2026-11-21T12:00:00Z";
 
     fn now_ms() -> u64 {
-        Moment::try_from(NOW.to_owned()).expect("a time").0
+        sluice::time::read(NOW).expect("a time").epoch_ms
     }
 
     fn config() -> Config {
@@ -478,7 +488,15 @@ mod tests {
         let refused = InvokeError::Refused { code: text(), detail: text() };
         assert_eq!(after(refused), After::Refused("x: x".to_owned()));
         let gone = InvokeError::Unavailable { code: text(), detail: text() };
-        assert_eq!(after(gone), After::Refused("x: x".to_owned()));
+        assert_eq!(after(gone), After::Unavailable("x: x".to_owned()));
+    }
+
+    #[test]
+    fn a_stream_that_is_gone_refuses_no_record() {
+        assert!(is_about_records("ValidationException"));
+        for code in ["ResourceNotFoundException", "AccessDeniedException", "KMSDisabledException"] {
+            assert!(!is_about_records(code), "{code}");
+        }
     }
 
     #[test]

@@ -20,11 +20,11 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::decide::{
     After, Estimate, Rate, Refused, SLACK_MS, decide_after, decide_begin, decide_end, decide_next,
-    decide_read_pause, estimate, is_inside, oldest_ms,
+    decide_read_pause, estimate, is_about_records, is_inside, oldest_ms,
 };
 use crate::function_event;
 use crate::plan::{End, Plan};
-use crate::report::{Report, Stop};
+use crate::report::{Report, SetAside, Stop};
 use crate::wake::{Target, UnknownWake, Wake};
 
 /// Records of one GetRecords call: at 25 KB a record, what a shard gives in some seconds.
@@ -44,6 +44,15 @@ const CLOSING_MS: u64 = 10_000;
 /// Metrics by the minute are kept so long: 15 days. (CloudWatch concepts, metrics retention; Nov
 /// 2026)
 const MINUTE_METRICS_MS: u64 = 15 * 86_400_000;
+/// Records that are set aside in a row before the target itself is to blame.
+const SET_ASIDE_IN_A_ROW_MAX: u32 = 100;
+/// Records that a function failed on again and again, while nothing tells whether it fails on others,
+/// too.
+const SUSPECTS_MAX: usize = 3;
+/// Records set aside that the answer names.
+const SET_ASIDE_NAMED_MAX: usize = 20;
+/// Characters of what a target said about one of them.
+const WHY_CHARS_MAX: usize = 300;
 /// Where a replay goes on is noted so often. A crash repeats no more than that when a person goes on
 /// from the note; Lambda itself repeats the whole hop.
 const NOTE_MS: u64 = 10_000;
@@ -120,6 +129,24 @@ enum Halt {
     Failed(String),
 }
 
+/// A record that a function failed on as often as it may.
+#[derive(Debug)]
+struct Suspect {
+    sequence_number: String,
+    arrived_ms: u64,
+    why: String,
+}
+
+impl Suspect {
+    fn new(record: &StreamRecord, why: String) -> Self {
+        Self {
+            sequence_number: record.sequence_number.clone(),
+            arrived_ms: record.arrived_ms,
+            why: why.chars().take(WHY_CHARS_MAX).collect(),
+        }
+    }
+}
+
 /// What all shards of a run share.
 struct Run {
     wake: Wake,
@@ -128,6 +155,7 @@ struct Run {
     report: RefCell<Report>,
     pacer: RefCell<Pacer>,
     has_progress: Cell<bool>,
+    set_aside_in_a_row: Cell<u32>,
     /// No more reading and sending.
     is_over: Cell<bool>,
     noted_ms: Cell<u64>,
@@ -172,6 +200,7 @@ where
         let mut report = run.report.into_inner();
         report.stopped = stop;
         report.records_in_all = plan.records;
+        report.set_aside_in_all = plan.set_aside;
         report.shards_left = plan.left();
         report.reached = plan.resume().reached;
         let (hop, hops_max) = (wake.hop, self.config.replay_hops_max);
@@ -271,6 +300,7 @@ where
                 f64::from(rate.records_per_second),
             )),
             has_progress: Cell::new(false),
+            set_aside_in_a_row: Cell::new(0),
             is_over: Cell::new(false),
             noted_ms: Cell::new(clock.epoch_ms()),
             take_until_ms: work_until_ms.saturating_sub(answer_ms).max(half_ms),
@@ -357,6 +387,7 @@ where
         let Ports { source, clock, .. } = &self.ports;
         let mut next_iterator = None;
         let mut read_at = Duration::ZERO;
+        let mut suspects = Vec::new();
         loop {
             self.pause(run, read_at.saturating_sub(clock.monotonic())).await?;
             let iterator = match next_iterator.take() {
@@ -382,20 +413,29 @@ where
                 .records
                 .last()
                 .map(|last| (last.sequence_number.clone(), last.arrived_ms.min(run.wake.until.0)));
-            self.send(run, id, page.records).await?;
-            if let Some((last, arrived_ms)) = last {
+            self.send(run, id, page.records, &mut suspects).await?;
+            // Until it is known who is to blame, a resume begins before the first of them.
+            if let Some((last, arrived_ms)) = last.filter(|_| suspects.is_empty()) {
                 run.plan.borrow_mut().advance(id, &last, arrived_ms, 0);
                 run.has_progress.set(true);
             }
-            if let Some(end) = end {
-                return Ok(end);
+            match (end, suspects.first()) {
+                (Some(_), Some(Suspect { why, .. })) => return Err(Halt::Failed(why.clone())),
+                (Some(end), None) => return Ok(end),
+                (None, _) => {}
             }
             next_iterator = page.next_iterator;
         }
     }
 
     /// Sends what lies in the window and passes the filter, batch by batch.
-    async fn send(&self, run: &Run, id: &str, records: Vec<StreamRecord>) -> Result<(), Halt> {
+    async fn send(
+        &self,
+        run: &Run,
+        id: &str,
+        records: Vec<StreamRecord>,
+        suspects: &mut Vec<Suspect>,
+    ) -> Result<(), Halt> {
         let mut inside: Vec<StreamRecord> =
             records.into_iter().filter(|record| is_inside(&run.wake, record)).collect();
         if let Some(filter) = &run.wake.filter {
@@ -411,7 +451,9 @@ where
             let wait = run.pacer.borrow_mut().reserve(now, bytes, batch.len());
             self.pause(run, wait).await?;
             match &run.wake.target {
-                Target::Function(name) => self.send_to_function(run, id, name, batch).await?,
+                Target::Function(name) => {
+                    self.send_to_function(run, id, name, batch, suspects).await?;
+                }
                 Target::Stream(name) => self.send_to_stream(run, id, name, batch).await?,
             }
             rest = others;
@@ -419,38 +461,79 @@ where
         Ok(())
     }
 
+    /// Sends until the function has the batch, but for records that it never takes: what it fails on
+    /// or refuses becomes smaller, until one record is alone. A function that fails on one record and
+    /// takes others has this one set aside; one that fails on all stops the run.
     async fn send_to_function(
         &self,
         run: &Run,
         id: &str,
         name: &str,
         batch: &[StreamRecord],
+        suspects: &mut Vec<Suspect>,
     ) -> Result<(), Halt> {
         let mut rest = batch;
+        let mut size = batch.len();
         let (mut failures, mut pauses) = (0, 0);
+        let mut records_before = run.report.borrow().records;
         while !rest.is_empty() {
-            let event = function_event::event(&run.stream_arn, id, rest);
+            size = size.clamp(1, rest.len());
+            let event = function_event::event(&run.stream_arn, id, &rest[..size]);
             let timeout = self.config.target_timeout + ANSWER_MARGIN;
             let answer = self.ports.functions.invoke(name, &event, timeout).await;
             let numbers: Vec<&str> =
-                rest.iter().map(|record| record.sequence_number.as_str()).collect();
+                rest[..size].iter().map(|record| record.sequence_number.as_str()).collect();
             match decide_after(&numbers, answer) {
                 After::Has(count) => {
+                    for suspect in suspects.drain(..) {
+                        self.set_aside(run, id, suspect)?;
+                    }
                     self.has(run, id, &rest[..count]);
+                    let is_all = count == size;
                     rest = &rest[count..];
                     (failures, pauses) = (0, 0);
+                    if is_all {
+                        size *= 2;
+                        continue;
+                    }
                 }
                 After::Busy => pauses += 1,
-                After::Refused(why) => {
-                    let first = &rest[0].sequence_number;
-                    return Err(Halt::Failed(format!("{name} refuses {first}: {why}")));
+                After::Refused(_) if size > 1 => {
+                    size = size.div_ceil(2);
+                    continue;
                 }
+                After::Refused(why) => {
+                    let why = format!("{name} refuses {}: {why}", rest[0].sequence_number);
+                    suspects.push(Suspect::new(&rest[0], why));
+                    // Behind another that may come again, it waits.
+                    if suspects.len() == 1 {
+                        suspects.drain(..).try_for_each(|one| self.set_aside(run, id, one))?;
+                    }
+                    rest = &rest[1..];
+                    (failures, size) = (0, 2);
+                    continue;
+                }
+                After::Unavailable(why) => return Err(Halt::Failed(format!("{name}: {why}"))),
                 After::Failed(why) => {
-                    (failures, pauses) = (failures + 1, pauses + 1);
+                    pauses += 1;
+                    if size > 1 {
+                        size = size.div_ceil(2);
+                    } else {
+                        failures += 1;
+                    }
                     if failures >= self.config.target_attempts_max {
                         let first = &rest[0].sequence_number;
                         let why = format!("{name} failed {failures} times on {first}: {why}");
-                        return Err(Halt::Failed(why));
+                        suspects.push(Suspect::new(&rest[0], why));
+                        let takes_others = run.report.borrow().records > records_before;
+                        if takes_others {
+                            suspects.drain(..).try_for_each(|one| self.set_aside(run, id, one))?;
+                        } else if suspects.len() > SUSPECTS_MAX {
+                            return Err(Halt::Failed(suspects.swap_remove(0).why));
+                        }
+                        records_before = run.report.borrow().records;
+                        rest = &rest[1..];
+                        (failures, pauses) = (0, 0);
                     }
                 }
             }
@@ -462,6 +545,7 @@ where
         Ok(())
     }
 
+    /// Puts the batch in order, but for records that the stream never takes.
     async fn send_to_stream(
         &self,
         run: &Run,
@@ -469,6 +553,46 @@ where
         name: &str,
         batch: &[StreamRecord],
     ) -> Result<(), Halt> {
+        let mut rest = batch;
+        let mut size = batch.len();
+        while !rest.is_empty() {
+            size = size.clamp(1, rest.len());
+            let (taken, stopped) = self.put_into_stream(run, id, name, &rest[..size]).await;
+            rest = &rest[taken..];
+            match stopped {
+                None => size *= 2,
+                Some(Stopped::DeadlineReached(_)) => return Err(Halt::OutOfTime),
+                Some(Stopped::AttemptsExhausted(why)) => {
+                    let attempts = self.config.target_attempts_max;
+                    let why = format!("{name} refused a record {attempts} times: {why}");
+                    return Err(Halt::Failed(why));
+                }
+                Some(Stopped::Permanent { code, detail }) if !is_about_records(&code) => {
+                    return Err(Halt::Failed(format!("{name} takes nothing: {code}: {detail}")));
+                }
+                Some(Stopped::Permanent { .. }) if size - taken > 1 => {
+                    size = (size - taken).div_ceil(2);
+                }
+                Some(Stopped::Permanent { code, detail }) => {
+                    let first = &rest[0].sequence_number;
+                    let why = format!("{name} refuses {first}: {code}: {detail}");
+                    self.set_aside(run, id, Suspect::new(&rest[0], why))?;
+                    rest = &rest[1..];
+                    size = 2;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many records the stream took, and why no more.
+    async fn put_into_stream(
+        &self,
+        run: &Run,
+        id: &str,
+        name: &str,
+        batch: &[StreamRecord],
+    ) -> (usize, Option<Stopped>) {
         let marked = batch.iter().map(|record| {
             replayed::mark(Record {
                 partition_key: record.partition_key.clone(),
@@ -502,17 +626,31 @@ where
         let mut report = run.report.borrow_mut();
         report.unmarked += has_mark[..taken].iter().filter(|&&has_mark| !has_mark).count() as u64;
         report.target_retries += put.throttled + put.failed;
-        match put.stopped {
-            None => Ok(()),
-            Some(Stopped::DeadlineReached(_)) => Err(Halt::OutOfTime),
-            Some(Stopped::AttemptsExhausted(why)) => {
-                let attempts = self.config.target_attempts_max;
-                Err(Halt::Failed(format!("{name} refused a record {attempts} times: {why}")))
-            }
-            Some(Stopped::Permanent { code, detail }) => {
-                Err(Halt::Failed(format!("{name} takes nothing: {code}: {detail}")))
-            }
+        (taken, put.stopped)
+    }
+
+    /// The target never takes this record: it is named, and the shard goes on behind it.
+    fn set_aside(&self, run: &Run, id: &str, record: Suspect) -> Result<(), Halt> {
+        let Suspect { sequence_number, arrived_ms, why } = record;
+        if run.set_aside_in_a_row.get() >= SET_ASIDE_IN_A_ROW_MAX {
+            return Err(Halt::Failed(why));
         }
+        run.set_aside_in_a_row.set(run.set_aside_in_a_row.get() + 1);
+        error!(
+            shard = id,
+            sequence_number, why, "set aside a record that the target does not take"
+        );
+        let mut plan = run.plan.borrow_mut();
+        plan.advance(id, &sequence_number, arrived_ms, 0);
+        plan.set_aside += 1;
+        run.has_progress.set(true);
+        let mut report = run.report.borrow_mut();
+        report.set_aside += 1;
+        if report.set_aside_records.len() < SET_ASIDE_NAMED_MAX {
+            let shard = id.to_owned();
+            report.set_aside_records.push(SetAside { shard, sequence_number, why });
+        }
+        Ok(())
     }
 
     /// The target has these records of a shard.
@@ -524,6 +662,7 @@ where
         report.records += records.len() as u64;
         report.bytes += records.iter().map(|record| bytes(record) as u64).sum::<u64>();
         run.has_progress.set(true);
+        run.set_aside_in_a_row.set(0);
         let now_ms = self.ports.clock.epoch_ms();
         if now_ms >= run.noted_ms.get() + NOTE_MS {
             run.noted_ms.set(now_ms);

@@ -44,6 +44,8 @@ pub struct Plan {
     expired: usize,
     /// Records that the target has.
     pub records: u64,
+    /// Records that the target does not take.
+    pub set_aside: u64,
 }
 
 impl Plan {
@@ -56,6 +58,7 @@ impl Plan {
         let next = shards.partition_point(|shard| shard.id <= begun);
         let from_ms = resume.as_ref().map_or(wake.from, |resume| resume.reached).0;
         let from_ms = from_ms.max(wake.from.0);
+        let set_aside = resume.as_ref().map_or(0, |resume| resume.set_aside);
         let (records, under_way) =
             resume.map_or_else(Default::default, |resume| (resume.records, resume.shards));
         let all = under_way.len();
@@ -75,6 +78,7 @@ impl Plan {
             done_ms: BTreeMap::new(),
             beyond: BTreeSet::new(),
             records,
+            set_aside,
             shards,
         }
     }
@@ -182,6 +186,7 @@ impl Plan {
             shards: self.active.iter().map(|(id, at)| (id.clone(), at.after.clone())).collect(),
             reached: Moment(self.reached_ms()),
             records: self.records,
+            set_aside: self.set_aside,
         }
     }
 
@@ -291,6 +296,7 @@ mod tests {
             shards: BTreeMap::from([(id(3), "1".to_owned()), (id(5), "2".to_owned())]),
             reached: wake().from,
             records: 0,
+            set_aside: 0,
         };
         let plan =
             Plan::new("logs", &wake().going_on(resume, 1), vec![shard(5, &[]), shard(6, &[])]);

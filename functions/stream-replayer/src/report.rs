@@ -21,6 +21,18 @@ pub enum Stop {
     DryRun,
 }
 
+/// A record that the target does not take, and where to find it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SetAside {
+    /// Its shard.
+    pub shard: String,
+    /// Its sequence number.
+    pub sequence_number: String,
+    /// What the target said.
+    pub why: String,
+}
+
 /// What one run did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -35,6 +47,12 @@ pub struct Report {
     pub records_in_all: u64,
     /// Records that the filter left out.
     pub filtered: u64,
+    /// Records that the target does not take, and that this run passed over.
+    pub set_aside: u64,
+    /// The same of all hops.
+    pub set_aside_in_all: u64,
+    /// The first of this run's; the log has all of them.
+    pub set_aside_records: Vec<SetAside>,
     /// Records that have no room for the mark and went without.
     pub unmarked: u64,
     /// Times that the target failed and was asked again, or refused records for now.
@@ -73,6 +91,9 @@ impl Report {
             bytes: 0,
             records_in_all: 0,
             filtered: 0,
+            set_aside: 0,
+            set_aside_in_all: 0,
+            set_aside_records: Vec::new(),
             unmarked: 0,
             target_retries: 0,
             shards: 0,
@@ -95,6 +116,7 @@ impl Report {
         let left_seconds = until.0.saturating_sub(self.reached.0) / 1_000;
         let mut line = EmfLine::new(now_ms, &[("FunctionName", &config.function_name)]);
         line.metric("RecordsReplayed", Unit::Count, self.records)
+            .metric("ReplaySetAside", Unit::Count, self.set_aside)
             .metric("ReplayTargetRetries", Unit::Count, self.target_retries)
             .metric("ReplayWindowLeft", Unit::Seconds, left_seconds)
             .metric("ReplaysStopped", Unit::Count, u64::from(self.resume.is_some()));

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use aws_smithy_types::DateTime;
-use aws_smithy_types::date_time::Format;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use sluice::{quote, time};
 
 use crate::filter::Filter;
 
@@ -15,27 +16,38 @@ pub const RECORDS_PER_SECOND_MAX: u32 = 10_000_000;
 /// Ours: 10,000 shards.
 pub const BYTES_PER_SECOND_MAX: u64 = 10_000_000_000;
 
+/// Characters of a parser's error, which may name all of a long member.
+const ERROR_CHARS_MAX: usize = 300;
+
 /// A moment, in milliseconds since 1970; RFC 3339 as text.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
 pub struct Moment(pub u64);
 
-impl TryFrom<String> for Moment {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        DateTime::from_str(&text, Format::DateTimeWithOffset)
-            .ok()
-            .and_then(|time| u64::try_from(time.to_millis().ok()?).ok())
-            .map(Self)
-            .ok_or_else(|| format!("{text:?} is no time such as 2026-11-21T08:00:00Z"))
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        time::read_json_instant(&value).map(Self).map_err(D::Error::custom)
     }
+}
+
+fn from_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Moment, D::Error> {
+    named("from", deserializer)
+}
+
+fn until_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Moment, D::Error> {
+    named("until", deserializer)
+}
+
+fn named<'de, D: Deserializer<'de>>(name: &str, deserializer: D) -> Result<Moment, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let epoch_ms = time::read_json_instant(&value);
+    epoch_ms.map(Moment).map_err(|error| D::Error::custom(format_args!("{name}: {error}")))
 }
 
 impl fmt::Display for Moment {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = DateTime::from_millis(i64::try_from(self.0).unwrap_or(i64::MAX));
-        out.write_str(&time.fmt(Format::DateTime).unwrap_or_else(|_| self.0.to_string()))
+        out.write_str(&time::write(self.0))
     }
 }
 
@@ -89,7 +101,8 @@ impl TryFrom<String> for Target {
             _ => None,
         };
         target.ok_or_else(|| {
-            format!("the target {text:?} is not function:NAME, stream:NAME or the ARN of one")
+            let target = quote(&text);
+            format!("the target {target} is not function:NAME, stream:NAME or the ARN of one")
         })
     }
 }
@@ -127,6 +140,9 @@ pub struct Resume {
     pub reached: Moment,
     /// Records that the target has.
     pub records: u64,
+    /// Records that the target does not take, and that were passed over.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub set_aside: u64,
 }
 
 /// A wake-up.
@@ -134,8 +150,10 @@ pub struct Resume {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Wake {
     /// Records that arrived then or later,
+    #[serde(deserialize_with = "from_time")]
     pub from: Moment,
     /// and before then.
+    #[serde(deserialize_with = "until_time")]
     pub until: Moment,
     /// Where they go.
     pub target: Target,
@@ -166,6 +184,10 @@ fn is_zero(hop: &u32) -> bool {
     *hop == 0
 }
 
+fn is_none(records: &u64) -> bool {
+    *records == 0
+}
+
 /// The event wakes nobody.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -178,8 +200,9 @@ pub struct UnknownWake(String);
 impl Wake {
     /// Parses the event, given as the JSON text that Lambda hands over.
     pub fn parse(event: &str) -> Result<Self, UnknownWake> {
-        let wake: Self =
-            serde_json::from_str(event).map_err(|error| UnknownWake(error.to_string()))?;
+        let wake: Self = serde_json::from_str(event).map_err(|error| {
+            UnknownWake(error.to_string().chars().take(ERROR_CHARS_MAX).collect())
+        })?;
         let refuse = |what: String| Err(UnknownWake(what));
         if wake.from >= wake.until {
             return refuse(format!("from {} is not before until {}", wake.from, wake.until));
@@ -227,20 +250,29 @@ mod tests {
             shards: BTreeMap::from([("shardId-000000000001".to_owned(), "49".to_owned())]),
             reached: wake.from,
             records: 5,
+            set_aside: 2,
         };
         let next = wake.going_on(resume, 1);
         assert_eq!(Wake::parse(&next.to_text()), Ok(next));
     }
 
     #[test]
-    fn a_time_may_have_an_offset_and_a_fraction() {
-        let moment = |text: &str| Moment::try_from(text.to_owned());
-        assert_eq!(moment("2026-11-21T09:00:00+01:00"), moment("2026-11-21T08:00:00Z"));
-        assert_eq!(moment("2026-11-21T08:00:00.250Z").map(|m| m.0 % 1_000), Ok(250));
-        assert_eq!(
-            moment("2026-11-21T08:00:00.250Z").map(|m| m.to_string()),
-            Ok("2026-11-21T08:00:00.25Z".to_owned())
-        );
+    fn a_time_is_read_however_aws_writes_it() {
+        let from_ms = Wake::parse(PLAIN).expect("a wake-up").from.0;
+        for from in [
+            r#""2026-11-21T09:00:00+01:00""#,
+            r#""2026-11-21T08:00:00.000+0000""#,
+            r#""20261121T080000Z""#,
+            "1795248000",
+            "1.795248E9",
+            "1795248000000",
+        ] {
+            let event = PLAIN.replacen(r#""2026-11-21T08:00:00Z""#, from, 1);
+            assert_eq!(Wake::parse(&event).expect(from).from.0, from_ms, "{from}");
+        }
+        let fraction = PLAIN.replace("08:00:00Z", "08:00:00.250Z");
+        let from = Wake::parse(&fraction).expect("a wake-up").from;
+        assert_eq!(from.to_string(), "2026-11-21T08:00:00.25Z");
     }
 
     #[test]
@@ -266,8 +298,12 @@ mod tests {
         for (event, named) in [
             ("{}".to_owned(), "missing field `from`"),
             (PLAIN.replace("08:00", "10:00"), "is not before until"),
-            (PLAIN.replace("2026-11-21T08:00:00Z", "yesterday"), "\"yesterday\" is no time"),
-            (PLAIN.replace("08:00:00Z", "08:00:00"), "is no time"),
+            (
+                PLAIN.replace("2026-11-21T08:00:00Z", "yesterday"),
+                "from: \"yesterday\" is not a time",
+            ),
+            (PLAIN.replace("08:00:00Z", "08:00:00"), "add Z or an offset"),
+            (PLAIN.replace(r#""2026-11-21T09:00:00Z""#, "null"), "until: null is not a time"),
             (PLAIN.replace("function:archiver", "archiver"), "\"archiver\" is not function:NAME"),
             (with(r#""untill":"x""#), "untill"),
             (with(r#""recordsPerSecond":0"#), "recordsPerSecond"),
@@ -275,10 +311,13 @@ mod tests {
             (with(r#""filter":{"level":"x"}"#), "level"),
             (with(r#""filter":{}"#), "filter"),
             (with(r#""resume":{}"#), "stream"),
+            (with(&format!(r#""{}":1"#, "x".repeat(100_000))), "unknown field"),
+            (PLAIN.replace("08:00:00Z", &"9".repeat(100_000)), "is not a time"),
         ] {
             let refused = Wake::parse(&event).expect_err(&event).to_string();
             assert!(refused.contains(named), "{event}: {refused}");
             assert!(refused.contains("allowSameStream"), "{refused}");
+            assert!(refused.len() < 800, "{refused}");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures_util::future::{Either, select};
 use serde_json::Value;
+use sluice::limits::INVOKE_EVENT_BYTES_MAX;
 use sluice::ports::{
     Clock, ControlError, DataPoint, GetMetrics, InvokeError, InvokeFunction, InvokeLater,
     MetricQuery, PutError, PutRecords, ReadError,
@@ -16,7 +17,8 @@ use sluice::ports::{
 use sluice::records::{Record, replayed};
 use sluice_cloud::stream::StoredRecord;
 use sluice_cloud::{
-    Fate, Fates, Fault, Life, MetricLines, Mortal, ReadFault, ReadLimits, Stream, VirtualClock,
+    Fate, Fates, Fault, Life, MetricLines, Mortal, ReadFault, ReadLimits, Stream, StreamLimits,
+    VirtualClock,
 };
 use stream_replayer::{Config, NoteResume, Ports, ReplayError, Replayer, Report, Stop, Wake};
 
@@ -53,9 +55,11 @@ struct World {
 impl World {
     fn new(shards: usize) -> Rc<Self> {
         let clock = VirtualClock::begin();
+        // The source takes the largest records that AWS allows, the target the usual ones.
+        let limits = StreamLimits { record_bytes_max: 10 * 1_048_576, ..StreamLimits::default() };
         Rc::new(Self {
             clock,
-            source: Stream::new(clock, shards),
+            source: Stream::with_limits(clock, shards, limits),
             target: Stream::new(clock, 3),
             config: RefCell::new(config()),
             timeout_ms: Cell::new(900_000),
@@ -171,7 +175,12 @@ impl InvokeFunction for &World {
         _timeout: Duration,
     ) -> Result<String, InvokeError> {
         assert_eq!(function, "archiver");
-        assert!(event.len() <= 6_000_000, "{} bytes", event.len());
+        if event.len() > INVOKE_EVENT_BYTES_MAX {
+            return Err(InvokeError::Refused {
+                code: "RequestTooLargeException".to_owned(),
+                detail: format!("{} bytes", event.len()),
+            });
+        }
         let event: Value = serde_json::from_str(event).expect("an event is JSON");
         self.running.set(self.running.get() + 1);
         self.running_max.set(self.running_max.get().max(self.running.get()));
@@ -237,7 +246,7 @@ fn config() -> Config {
 }
 
 fn number(data: &[u8]) -> usize {
-    String::from_utf8_lossy(data).parse().expect("a number")
+    String::from_utf8_lossy(data).trim_start().parse().expect("a number")
 }
 
 fn got(record: &Value, epoch_ms: u64) -> Got {
@@ -245,6 +254,19 @@ fn got(record: &Value, epoch_ms: u64) -> Got {
     let data = base64_simd::STANDARD.decode_to_vec(data).expect("base64");
     let key = record["kinesis"]["partitionKey"].as_str().expect("a key").to_owned();
     Got { key, number: number(&data), epoch_ms }
+}
+
+impl World {
+    /// Writes one record of this size under the key of a number.
+    async fn write_large(&self, number: usize, bytes: usize) {
+        let mut data = vec![b' '; bytes];
+        data.extend_from_slice(number.to_string().as_bytes());
+        let record = Record { partition_key: format!("key {}", number % KEYS), data };
+        let answer = (&self.source).put_records(&[&record]).await.expect("a call");
+        assert_eq!(answer, [None]);
+        // Until the shard has room again.
+        self.clock.sleep(Duration::from_secs(10)).await;
+    }
 }
 
 fn failed() -> InvokeError {
@@ -539,13 +561,133 @@ async fn a_target_that_fails_later_is_tried_again_by_the_next_hop_from_there() {
     let calls = Cell::new(0);
     world.set_script(move |_| {
         calls.set(calls.get() + 1);
-        if (3..13).contains(&calls.get()) { Err(failed()) } else { Ok(String::new()) }
+        if (3..60).contains(&calls.get()) { Err(failed()) } else { Ok(String::new()) }
     });
     let (window, event) = event(FUNCTION, 0, 20, "");
     let reports = world.run_all(&event).await;
     assert_eq!((reports[0].stopped, reports[0].continues), (Stop::Failed, true));
     assert!(reports[0].failure.as_ref().is_some_and(|why| why.contains("failed 10 times")));
     assert_carried_once(&world.numbers(window, 0), &world.got.borrow());
+}
+
+/// Which of the numbers a script's event holds.
+fn numbers_in(event: &Value) -> Vec<usize> {
+    let records = event["Records"].as_array().expect("records");
+    records.iter().map(|record| got(record, 0).number).collect()
+}
+
+/// Everything but these came once, and these are named.
+fn assert_set_aside(world: &World, window: (u64, u64), reports: &[Report], aside: &[usize]) {
+    let mut expected = world.numbers(window, 0);
+    for number in aside {
+        assert!(expected.remove(number), "{number}");
+    }
+    let got: BTreeSet<usize> = world.got_numbers().into_iter().collect();
+    assert_eq!(got, expected);
+    let last = reports.last().expect("a run");
+    assert_eq!((last.stopped, last.shards_left), (Stop::Done, 0));
+    assert_eq!(last.set_aside_in_all, aside.len() as u64);
+    assert_eq!(world.metrics.sum("ReplaySetAside"), aside.len() as u64);
+    let named: BTreeSet<String> = reports
+        .iter()
+        .flat_map(|report| &report.set_aside_records)
+        .map(|record| record.sequence_number.trim_start_matches('0').to_owned())
+        .collect();
+    assert_eq!(named.len(), aside.len(), "{named:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_no_invocation_can_hold_is_set_aside_and_the_rest_comes() {
+    let world = World::new(1);
+    world.fill(1, 60).await;
+    world.write_large(60, 4_800_000).await;
+    world.fill(1, 30).await;
+    let (window, event) = event(FUNCTION, 0, 3, "");
+    world.clock.sleep(Duration::from_secs(120)).await;
+    let reports = world.run_all(&event).await;
+    assert_set_aside(&world, window, &reports, &[60]);
+    let named = &reports[0].set_aside_records[0];
+    assert!(named.why.contains("RequestTooLargeException"), "{named:?}");
+    assert!(named.shard.starts_with("shardId-"), "{named:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_the_target_stream_does_not_take_is_set_aside_and_the_rest_comes() {
+    let world = World::new(1);
+    world.fill(1, 60).await;
+    world.write_large(60, 1_100_000).await;
+    world.write_large(61, 1_100_000).await;
+    world.fill(1, 30).await;
+    world.clock.sleep(Duration::from_secs(120)).await;
+    let (window, event) = event(STREAM, 0, 3, "");
+    let reports = world.run_all(&event).await;
+    *world.got.borrow_mut() = world.got_by_stream();
+    assert_set_aside(&world, window, &reports, &[60, 61]);
+    assert_eq!(world.got_numbers().len(), 90, "none came twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_a_function_always_fails_on_are_set_aside_wherever_they_lie() {
+    for poison in [&[0][..], &[59], &[7, 8], &[0, 1, 2], &[3, 30, 57], &[0, 59]] {
+        let world = World::new(1);
+        world.fill(2, 30).await;
+        world.set_script(move |event| match numbers_in(event).iter().any(|n| poison.contains(n)) {
+            true => Err(failed()),
+            false => Ok(String::new()),
+        });
+        let (window, event) = event(FUNCTION, 0, 2, "");
+        let reports = world.run_all(&event).await;
+        assert_set_aside(&world, window, &reports, poison);
+        let why = &reports[0].set_aside_records[0].why;
+        assert!(why.contains("failed 10 times"), "{why}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_that_fails_on_everything_stops_the_run_and_nothing_is_set_aside() {
+    let world = World::new(2);
+    world.fill(2, 60).await;
+    world.set_script(|_| Err(failed()));
+    let (window, event) = event(FUNCTION, 0, 2, "");
+    let error = world.run(&event).await.expect_err("a failure").to_string();
+    assert!(error.contains("failed 10 times"), "{error}");
+    assert_eq!(world.metrics.sum("ReplaySetAside"), 0);
+    let resume = &error[error.find("{\"from").expect("an event")..];
+    world.set_script(|_| Ok(String::new()));
+    world.run(resume).await.expect("a run");
+    assert_carried_once(&world.numbers(window, 0), &world.got.borrow());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_refuses_every_record_stops_the_run() {
+    let world = World::new(1);
+    world.fill(10, 60).await;
+    world.set_script(|_| {
+        Err(InvokeError::Refused { code: "InvalidRequestContent".into(), detail: "no".into() })
+    });
+    let (_, event) = event(FUNCTION, 0, 10, r#","recordsPerSecond":1000"#);
+    let report = world.run(&event).await.expect("a run");
+    assert_eq!((report.stopped, report.set_aside), (Stop::Failed, 100));
+    assert_eq!(report.set_aside_records.len(), 20, "the log has the others");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resume_passes_over_what_was_set_aside() {
+    let world = World::new(1);
+    world.fill(1, 30).await;
+    world.write_large(30, 4_800_000).await;
+    world.fill(6, 60).await;
+    world.timeout_ms.set(60_000);
+    world.config.borrow_mut().target_timeout = Duration::from_secs(1);
+    let (window, event) = event(FUNCTION, 0, 8, r#","recordsPerSecond":4"#);
+    world.clock.sleep(Duration::from_secs(60)).await;
+    let reports = world.run_all(&event).await;
+    assert!(reports.len() > 1, "several hops");
+    assert_set_aside(&world, window, &reports, &[30]);
+    assert_carried_once(
+        &world.numbers(window, 0).into_iter().filter(|&n| n != 30).collect(),
+        &world.got.borrow(),
+    );
 }
 
 #[tokio::test(start_paused = true)]

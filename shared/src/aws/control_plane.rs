@@ -9,7 +9,7 @@ use aws_sdk_cloudwatch::types::{
 use aws_sdk_kinesis::types::{MetricsName, ScalingType, ShardFilter, ShardFilterType};
 use aws_smithy_types::DateTime;
 
-use super::{Connection, Functions, control_error};
+use super::{Connection, Functions, control_error, epoch_ms};
 use crate::limits::{GET_METRIC_DATA_QUERIES_MAX, UNRESERVED_CONCURRENCY_MIN};
 use crate::ports::{
     AddTags, Alarm, ControlError, DataPoint, DescribeAlarms, DescribeStream, GetMetrics,
@@ -387,10 +387,11 @@ impl ControlPlane {
                     .ok_or(unexpected(call, "a result without a query"))?;
                 let timestamps = result.timestamps.unwrap_or_default();
                 let values = result.values.unwrap_or_default();
-                points.extend(timestamps.iter().zip(values).map(|(timestamp, value)| DataPoint {
-                    epoch_ms: u64::try_from(timestamp.secs()).unwrap_or_default() * 1_000,
-                    value,
-                }));
+                for (timestamp, value) in timestamps.iter().zip(values) {
+                    let epoch_ms = epoch_ms(timestamp)
+                        .ok_or(unexpected(call, "a data point from before 1970"))?;
+                    points.push(DataPoint { epoch_ms, value });
+                }
             }
             next_token = page.next_token;
             if next_token.is_none() {

@@ -8,8 +8,8 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::describe;
 use super::kinesis::{entry, is_transient, put_error, refusals};
+use super::{describe, epoch_ms};
 use crate::ports::{
     DescribeHistory, GetRecords, GetShardIterator, ListShardsSince, PutError, PutReplayed,
     ReadError, ReadFrom, RecordsPage, Refusal, ShardLineage, StreamHistory, StreamRecord,
@@ -49,11 +49,6 @@ fn time(epoch_ms: u64) -> DateTime {
     DateTime::from_millis(i64::try_from(epoch_ms).unwrap_or(i64::MAX))
 }
 
-/// Milliseconds since 1970; none before.
-fn epoch_ms(time: &DateTime) -> u64 {
-    u64::try_from(time.to_millis().unwrap_or_default()).unwrap_or_default()
-}
-
 fn unexpected(detail: &str) -> ReadError {
     ReadError::Unknown { code: "UnexpectedAnswer".to_owned(), detail: detail.to_owned() }
 }
@@ -76,7 +71,8 @@ impl DescribeHistory for KinesisReader {
             arn: summary.stream_arn,
             retention_ms: u64::try_from(summary.retention_period_hours).unwrap_or_default()
                 * 3_600_000,
-            created_ms: epoch_ms(&summary.stream_creation_timestamp),
+            created_ms: epoch_ms(&summary.stream_creation_timestamp)
+                .ok_or(unexpected("a stream from before 1970"))?,
         })
     }
 }
@@ -154,20 +150,26 @@ impl GetRecords for KinesisReader {
             .records
             .into_iter()
             .map(|record| {
-                let arrived = record.approximate_arrival_timestamp;
+                let arrived = record.approximate_arrival_timestamp.as_ref().and_then(epoch_ms);
+                let arrived_ms = arrived.ok_or_else(|| {
+                    unexpected(&format!("no arrival time of record {}", record.sequence_number))
+                })?;
                 Ok(StreamRecord {
                     sequence_number: record.sequence_number,
                     partition_key: record.partition_key.unwrap_or_default(),
                     data: record.data.into_inner(),
-                    arrived_ms: epoch_ms(&arrived.ok_or(unexpected("no arrival timestamp"))?),
+                    arrived_ms,
                 })
             })
             .collect::<Result<_, _>>()?;
         Ok(RecordsPage {
             records,
             next_iterator: page.next_shard_iterator,
-            behind_ms: u64::try_from(page.millis_behind_latest.unwrap_or_default())
-                .unwrap_or_default(),
+            // Taken for 0, it would end a shard before its last records.
+            behind_ms: page
+                .millis_behind_latest
+                .and_then(|behind_ms| u64::try_from(behind_ms).ok())
+                .ok_or(unexpected("no MillisBehindLatest"))?,
         })
     }
 }

@@ -60,6 +60,11 @@ where
     }
 }
 
+/// Milliseconds since 1970; `None` for what no service means, a time before.
+fn epoch_ms(time: &aws_smithy_types::DateTime) -> Option<u64> {
+    u64::try_from(time.to_millis().ok()?).ok()
+}
+
 /// The causes of an error, outermost first.
 fn sources(error: &dyn std::error::Error) -> String {
     let mut causes = Vec::new();

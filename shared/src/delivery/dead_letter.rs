@@ -1,15 +1,16 @@
 //! Dead letters: what could not be delivered, in the shape it came in, with the reason.
 
-use base64_simd::STANDARD;
-use libdeflater::{CompressionLvl, Compressor};
+use std::fmt::Write;
 
+use base64_simd::STANDARD;
+use md5::{Digest, Md5};
+use serde::Serialize;
+
+use super::parts::{Part, gzip, parts_of};
 use super::{Reason, Replay};
 use crate::limits::SQS_MESSAGE_BYTES_MAX;
 use crate::logs::Payload;
 use crate::ports::Message;
-
-/// Kept free in a message for its attributes: names, types and values.
-const ATTRIBUTE_BYTES_MAX: usize = 2_048;
 
 /// Characters of [`DeadLetter::detail`] at the most.
 const DETAIL_CHARS_MAX: usize = 256;
@@ -90,8 +91,20 @@ impl Occasion {
     }
 }
 
+/// The body of a message that holds a part of an event.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EventPart<'a> {
+    /// Why the event was not delivered.
+    reason: &'a str,
+    /// Of the whole event: parts that have the same belong together.
+    event_md5: &'a str,
+    #[serde(flatten)]
+    part: Part,
+}
+
 impl DeadLetter {
-    /// A raw event, JSON, that cannot be decoded.
+    /// A raw event, JSON, that cannot be decoded, of whatever size: see [`messages`](Self::messages).
     #[must_use]
     pub fn undecodable(event: &str, reason: Reason, detail: &str, occasion: Occasion) -> Self {
         Self {
@@ -105,7 +118,8 @@ impl DeadLetter {
     }
 
     /// The given events of `payload`, as one or more events of the incoming shape, each of which
-    /// fits a message. Fields that nobody here knows are in them, too.
+    /// fits a message. Fields that nobody here knows are in them, too. A single event that fits none
+    /// comes in parts.
     #[must_use]
     pub fn remainder(
         payload: &Payload<'_>,
@@ -114,21 +128,65 @@ impl DeadLetter {
         detail: &str,
         occasion: Occasion,
     ) -> Vec<Self> {
-        let body = encode(payload, events);
-        if body.len() + ATTRIBUTE_BYTES_MAX > SQS_MESSAGE_BYTES_MAX && events.len() > 1 {
-            let (first, second) = events.split_at(events.len() / 2);
-            let mut dead_letters = Self::remainder(payload, first, reason, detail, occasion);
-            dead_letters.append(&mut Self::remainder(payload, second, reason, detail, occasion));
-            return dead_letters;
-        }
-        vec![Self {
-            body,
+        let letter = Self {
+            body: encode(payload, events),
             reason,
             detail: shorten(detail),
             log_events: Some(events.len()),
             attempts: occasion.attempts(),
             dead_lettered_ms: occasion.dead_lettered_ms(),
-        }]
+        };
+        if letter.fits() || events.len() == 1 {
+            return letter.messages();
+        }
+        let (first, second) = events.split_at(events.len() / 2);
+        let mut letters = Self::remainder(payload, first, reason, detail, occasion);
+        letters.append(&mut Self::remainder(payload, second, reason, detail, occasion));
+        letters
+    }
+
+    /// Messages that hold all of it, whatever its size: itself, if need be without a detail; or parts
+    /// of its body, which only a person can put together, and which are for the quarantine. The log
+    /// events are counted in the first.
+    #[must_use]
+    pub fn messages(self) -> Vec<Self> {
+        if self.fits() {
+            return vec![self];
+        }
+        let brief = Self { detail: String::new(), ..self.clone() };
+        if brief.fits() {
+            return vec![brief];
+        }
+        let (reason, detail) = match self.reason {
+            reason if reason.is_permanent() => (reason, self.detail),
+            reason => (Reason::MessageTooLarge, shorten(&format!("{reason}: {}", self.detail))),
+        };
+        let event_md5 = Md5::digest(&self.body).iter().fold(String::new(), |mut hex, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
+        let event_md5 = &event_md5;
+        let to_letter = |part: Part| Self {
+            log_events: self.log_events.map(|events| if part.part == 1 { events } else { 0 }),
+            // Of numbers and text, which are JSON whatever is in them.
+            body: serde_json::to_string(&EventPart { reason: self.reason.code(), event_md5, part })
+                .unwrap_or_default(),
+            reason,
+            detail: detail.clone(),
+            ..self
+        };
+        parts_of(self.body.as_bytes()).into_iter().map(to_letter).collect()
+    }
+
+    /// Whether SQS takes it as it is.
+    fn fits(&self) -> bool {
+        let attributes = self.attributes();
+        let attribute_bytes: usize = attributes
+            .iter()
+            .map(|(name, data_type, value)| name.len() + data_type.len() + value.len())
+            .sum();
+        self.body.len() + attribute_bytes <= SQS_MESSAGE_BYTES_MAX
     }
 
     /// The same with another detail.
@@ -197,22 +255,20 @@ fn escape_for_sqs(json: &str) -> String {
 
 /// `{"awslogs":{"data":…}}` with just the given events of `payload`.
 fn encode(payload: &Payload<'_>, events: &[usize]) -> String {
-    let mut json = String::with_capacity(payload.bytes);
-    json.push('{');
+    let mut json = Vec::with_capacity(payload.bytes);
+    json.push(b'{');
     for (key, value) in &payload.other_fields {
-        json.extend([key.raw(), ":", value, ","]);
+        for part in [key.raw(), ":", value, ","] {
+            json.extend_from_slice(part.as_bytes());
+        }
     }
-    json.push_str("\"logEvents\":[");
+    json.extend_from_slice(b"\"logEvents\":[");
     for (place, &event) in events.iter().enumerate() {
-        json.push_str(if place > 0 { "," } else { "" });
-        json.push_str(payload.log_events[event].json);
+        json.extend_from_slice(if place > 0 { b"," } else { b"" });
+        json.extend_from_slice(payload.json_of(event));
     }
-    json.push_str("]}");
-    let mut compressor = Compressor::new(CompressionLvl::default());
-    let mut gzip = vec![0; compressor.gzip_compress_bound(json.len())];
-    // The bound is large enough by its contract.
-    let bytes = compressor.gzip_compress(json.as_bytes(), &mut gzip).unwrap_or_default();
-    format!("{{\"awslogs\":{{\"data\":\"{}\"}}}}", STANDARD.encode_to_string(&gzip[..bytes]))
+    json.extend_from_slice(b"]}");
+    format!("{{\"awslogs\":{{\"data\":\"{}\"}}}}", STANDARD.encode_to_string(gzip(&json)))
 }
 
 #[cfg(test)]

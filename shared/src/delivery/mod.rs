@@ -1,7 +1,8 @@
 //! What could not be delivered: [`dead_letter`] keeps it in the shape it came in with its
-//! [`reason`], [`replay`] is what its way back takes.
+//! [`reason`], in [`parts`] where no message can hold it; [`replay`] is what its way back takes.
 
 pub mod dead_letter;
+pub mod parts;
 pub mod reason;
 pub mod replay;
 

@@ -16,6 +16,8 @@ pub enum Reason {
     ProcessorFailed,
     /// No record can hold the event.
     EventTooLarge,
+    /// No message of the dead-letter queue can hold what is left; the quarantine has it in parts.
+    MessageTooLarge,
     /// The transform failed on the event.
     TransformFailed,
     /// No text at `awslogs.data`.
@@ -28,6 +30,8 @@ pub enum Reason {
     TruncatedGzip,
     /// The gzip data are damaged.
     CorruptGzip,
+    /// Something follows the gzip data.
+    DataAfterGzip,
     /// The data inflate to more than a processor holds.
     InflatesTooLarge,
     /// The payload is not JSON.
@@ -40,18 +44,20 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::RefusedTooOften,
         Self::Deadline,
         Self::StreamUnavailable,
         Self::ProcessorFailed,
         Self::EventTooLarge,
+        Self::MessageTooLarge,
         Self::TransformFailed,
         Self::NotAnAwslogsEvent,
         Self::NotBase64,
         Self::NotGzip,
         Self::TruncatedGzip,
         Self::CorruptGzip,
+        Self::DataAfterGzip,
         Self::InflatesTooLarge,
         Self::NotJson,
         Self::OtherShape,
@@ -67,12 +73,14 @@ impl Reason {
             Self::StreamUnavailable => "stream-unavailable",
             Self::ProcessorFailed => "processor-failed",
             Self::EventTooLarge => "event-too-large",
+            Self::MessageTooLarge => "message-too-large",
             Self::TransformFailed => "transform-failed",
             Self::NotAnAwslogsEvent => "not-an-awslogs-event",
             Self::NotBase64 => "not-base64",
             Self::NotGzip => "not-gzip",
             Self::TruncatedGzip => "truncated-gzip",
             Self::CorruptGzip => "corrupt-gzip",
+            Self::DataAfterGzip => "data-after-gzip",
             Self::InflatesTooLarge => "inflates-too-large",
             Self::NotJson => "not-json",
             Self::OtherShape => "other-shape",

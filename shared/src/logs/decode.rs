@@ -1,10 +1,11 @@
 //! Decodes the event of a CloudWatch Logs subscription: `{"awslogs":{"data": base64(gzip(JSON))}}`.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::io::Read;
 
 use base64_simd::{Out, STANDARD};
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use libdeflater::{Crc, Decompressor};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -15,6 +16,12 @@ use crate::limits::PAYLOAD_INFLATED_BYTES_MAX;
 
 /// Buffers larger than this are given back after the payload that needed them.
 const KEPT_BUFFER_BYTES_MAX: usize = 16 * 1_048_576;
+
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// What has more odd events than this is no payload of CloudWatch Logs; each takes memory, and two
+/// bytes of JSON make one.
+const ODD_EVENTS_MAX: usize = 100_000;
 
 /// Bytes before the deflate stream and after it in the smallest gzip member.
 const GZIP_BYTES_MIN: usize = 18;
@@ -41,6 +48,9 @@ pub enum DecodeError {
     /// The gzip stream is damaged.
     #[error("the gzip data are damaged")]
     CorruptGzip,
+    /// Something other than zeros or another gzip member follows a complete gzip member.
+    #[error("there are data after the gzip end")]
+    DataAfterGzip,
     /// The data inflate to more than [`PAYLOAD_INFLATED_BYTES_MAX`].
     #[error("the data inflate to more than {PAYLOAD_INFLATED_BYTES_MAX} bytes")]
     TooLarge,
@@ -70,6 +80,7 @@ impl DecodeError {
             Self::NotGzip => Reason::NotGzip,
             Self::TruncatedGzip => Reason::TruncatedGzip,
             Self::CorruptGzip => Reason::CorruptGzip,
+            Self::DataAfterGzip => Reason::DataAfterGzip,
             Self::TooLarge => Reason::InflatesTooLarge,
             Self::NotJson(_) => Reason::NotJson,
             Self::OtherShape { .. } => Reason::OtherShape,
@@ -105,8 +116,53 @@ pub struct LogEvent<'a> {
     pub timestamp_ms: i64,
     /// What was logged.
     pub message: JsonStr<'a>,
-    /// The whole JSON object, with fields that nobody here knows.
+    /// The whole JSON object, with members that nobody here knows.
     pub json: &'a str,
+    /// Whether there are such members.
+    pub has_other_members: bool,
+}
+
+impl<'a> LogEvent<'a> {
+    /// Its members that nobody here knows, as they came, each name once.
+    pub fn other_members(&self) -> impl Iterator<Item = (JsonStr<'a>, &'a str)> {
+        let mut members = Vec::new();
+        if self.has_other_members {
+            // It was read once, so it can be read again.
+            let _ = Scanner::new(self.json).object("a log event", |scanner, key| {
+                let value = scanner.value()?;
+                if !matches!(&*key.value(), "id" | "timestamp" | "message") {
+                    members.push((key, value));
+                }
+                Ok(())
+            });
+        }
+        members.into_iter()
+    }
+}
+
+/// An item of `logEvents` that is no log event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OddEvent<'a> {
+    /// As it came, which need not be UTF-8.
+    pub bytes: &'a [u8],
+    /// What is wrong with it, and where in the payload.
+    pub error: DecodeError,
+}
+
+impl OddEvent<'_> {
+    /// What is wrong with it, for people.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match &self.error {
+            DecodeError::OtherShape { expected, offset } => {
+                format!("expected {expected} at byte {offset} of the payload")
+            }
+            DecodeError::NotJson(offset) => {
+                format!("the log event is not JSON, at byte {offset} of the payload")
+            }
+            other => other.to_string(),
+        }
+    }
 }
 
 /// A decoded payload, borrowed from the decoder's buffer.
@@ -122,10 +178,29 @@ pub struct Payload<'a> {
     pub log_stream: JsonStr<'a>,
     /// The events, in the payload's order.
     pub log_events: Vec<LogEvent<'a>>,
+    /// What stands among them and is no log event.
+    pub odd_events: Vec<OddEvent<'a>>,
     /// Every field but `logEvents`, as it came.
     pub other_fields: Vec<(JsonStr<'a>, &'a str)>,
     /// Length of the inflated payload.
     pub bytes: usize,
+}
+
+impl Payload<'_> {
+    /// How many events came in, odd ones included.
+    #[must_use]
+    pub fn events(&self) -> usize {
+        self.log_events.len() + self.odd_events.len()
+    }
+
+    /// An event as it came; odd ones are counted after the others.
+    #[must_use]
+    pub fn json_of(&self, event: usize) -> &[u8] {
+        match event.checked_sub(self.log_events.len()) {
+            None => self.log_events[event].json.as_bytes(),
+            Some(odd) => self.odd_events[odd].bytes,
+        }
+    }
 }
 
 /// Decodes event after event with the same buffers.
@@ -134,6 +209,8 @@ pub struct Decoder {
     inflater: Decompressor,
     compressed: Vec<u8>,
     inflated: Vec<u8>,
+    /// The same without what is not UTF-8, if there is any.
+    masked: String,
 }
 
 impl Decoder {
@@ -153,6 +230,7 @@ impl Decoder {
         if self.inflated.capacity() > KEPT_BUFFER_BYTES_MAX {
             self.inflated = Vec::new();
         }
+        self.masked = String::new();
         if self.compressed.len() < data.len() {
             self.compressed.resize(data.len(), 0);
         }
@@ -160,9 +238,21 @@ impl Decoder {
             .decode(data.as_bytes(), Out::from_slice(&mut self.compressed))
             .map_err(|_| DecodeError::NotBase64)?;
         let bytes = inflate(&mut self.inflater, compressed, &mut self.inflated)?;
-        let text = std::str::from_utf8(&self.inflated[..bytes])
-            .map_err(|error| DecodeError::NotJson(error.valid_up_to()))?;
-        parse_payload(text)
+        let inflated = &self.inflated[..bytes];
+        // Nearly always all is well. If not, each event is looked at by itself.
+        let text = match std::str::from_utf8(inflated) {
+            Ok(text) => match parse_payload(text, parse_log_events) {
+                Ok(payload) => return Ok(payload),
+                Err(_) => text,
+            },
+            Err(_) => {
+                self.masked = masked(inflated);
+                &self.masked
+            }
+        };
+        parse_payload(text, |scanner, log_events, odd_events| {
+            parse_events_apart(scanner, text, inflated, log_events, odd_events)
+        })
     }
 }
 
@@ -205,13 +295,15 @@ impl<'a> SubscriptionEvent<'a> {
 /// Inflates gzip into `inflated` and returns the length, [`PAYLOAD_INFLATED_BYTES_MAX`] at the most.
 ///
 /// In one go when the gzip trailer tells the truth about one member, which it does for all that
-/// CloudWatch Logs and our packer send; else as a stream, which reads several members and a lying trailer.
+/// CloudWatch Logs and our packer send; else as a stream, which reads several members and a lying
+/// trailer. Zeros after a member are padding, as gzip(1) and Python take them; nothing else may
+/// follow one but another member.
 pub fn inflate(
     inflater: &mut Decompressor,
     compressed: &[u8],
     inflated: &mut Vec<u8>,
 ) -> Result<usize, DecodeError> {
-    if !compressed.starts_with(&[0x1f, 0x8b]) {
+    if !compressed.starts_with(&GZIP_MAGIC) {
         return Err(DecodeError::NotGzip);
     }
     let possible = compressed.len().saturating_mul(DEFLATE_RATIO_MAX);
@@ -261,37 +353,84 @@ fn inflate_stream(
     let bound = PAYLOAD_INFLATED_BYTES_MAX + 1;
     // A buffer that doubles as it grows would end at twice the bound.
     inflated.reserve_exact(possible.min(bound));
-    let read = MultiGzDecoder::new(compressed).take(bound as u64).read_to_end(inflated);
-    match read {
-        Ok(bytes) if bytes > PAYLOAD_INFLATED_BYTES_MAX => Err(DecodeError::TooLarge),
-        Ok(bytes) => Ok(bytes),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Err(DecodeError::TruncatedGzip)
+    let mut rest = compressed;
+    while !rest.is_empty() {
+        if !GZIP_MAGIC.starts_with(&rest[..rest.len().min(GZIP_MAGIC.len())]) {
+            return Err(DecodeError::DataAfterGzip);
         }
-        Err(_) => Err(DecodeError::CorruptGzip),
+        let mut member = GzDecoder::new(rest).take((bound - inflated.len()) as u64);
+        member.read_to_end(inflated).map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => DecodeError::TruncatedGzip,
+            _ => DecodeError::CorruptGzip,
+        })?;
+        if inflated.len() > PAYLOAD_INFLATED_BYTES_MAX {
+            return Err(DecodeError::TooLarge);
+        }
+        rest = member.into_inner().into_inner();
+        let padding = rest.iter().take_while(|&&byte| byte == 0).count();
+        rest = &rest[padding..];
     }
+    Ok(inflated.len())
 }
 
-fn parse_payload(text: &str) -> Result<Payload<'_>, DecodeError> {
+/// The same text and the same length, with a character that JSON has nowhere in place of each byte
+/// that is not UTF-8.
+fn masked(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(std::iter::repeat_n('\0', chunk.invalid().len()));
+    }
+    text
+}
+
+/// Reads the payload; `parse_list` reads `logEvents`. Of a control message nothing else counts.
+fn parse_payload<'a>(
+    text: &'a str,
+    parse_list: impl Fn(
+        &mut Scanner<'a>,
+        &mut Vec<LogEvent<'a>>,
+        &mut Vec<OddEvent<'a>>,
+    ) -> Result<(), ScanError>,
+) -> Result<Payload<'a>, DecodeError> {
     let mut message_type = None;
     let mut owner = JsonStr::EMPTY;
     let mut log_group = None;
     let mut log_stream = None;
-    let mut log_events = None;
+    let mut has_log_events = false;
+    let (mut log_events, mut odd_events) = (Vec::new(), Vec::new());
     let mut other_fields = Vec::with_capacity(6);
+    // The first member of another shape than data have it.
+    let mut other_shape = None;
     let mut scanner = Scanner::new(text);
     scanner.object("an object", |scanner, key| {
         let key_value = key.value();
-        if key_value == "logEvents" {
-            log_events = Some(parse_log_events(scanner)?);
-            return Ok(());
-        }
         let start = scanner.position();
+        let mut other = |expected| {
+            other_shape.get_or_insert(DecodeError::OtherShape { expected, offset: start });
+        };
+        if key_value == "logEvents" {
+            has_log_events = true;
+            if scanner.next_is(b'[') {
+                return parse_list(scanner, &mut log_events, &mut odd_events);
+            }
+            other("logEvents as an array");
+            return scanner.value().map(drop);
+        }
         match &*key_value {
             "messageType" => message_type = Some(scanner.string("messageType as a string")?),
-            "owner" => owner = scanner.string("owner as a string")?,
-            "logGroup" => log_group = Some(scanner.string("logGroup as a string")?),
-            "logStream" => log_stream = Some(scanner.string("logStream as a string")?),
+            "owner" => match scanner.string_if_any()? {
+                Some(text) => owner = text,
+                None => other("owner as a string"),
+            },
+            "logGroup" => match scanner.string_if_any()? {
+                Some(text) => log_group = Some(text),
+                None => other("logGroup as a string"),
+            },
+            "logStream" => match scanner.string_if_any()? {
+                Some(text) => log_stream = Some(text),
+                None => other("logStream as a string"),
+            },
             _ => drop(scanner.value()?),
         }
         other_fields.push((key, scanner.since(start)));
@@ -306,10 +445,13 @@ fn parse_payload(text: &str) -> Result<Payload<'_>, DecodeError> {
         _ => return Err(DecodeError::UnknownMessageType),
     };
     if message_type == MessageType::Data {
+        if let Some(other_shape) = other_shape {
+            return Err(other_shape);
+        }
         for (missed, name) in [
             (log_group.is_none(), "logGroup"),
             (log_stream.is_none(), "logStream"),
-            (log_events.is_none(), "logEvents"),
+            (!has_log_events, "logEvents"),
         ] {
             if missed {
                 return Err(missing(name));
@@ -321,35 +463,93 @@ fn parse_payload(text: &str) -> Result<Payload<'_>, DecodeError> {
         owner,
         log_group: log_group.unwrap_or(JsonStr::EMPTY),
         log_stream: log_stream.unwrap_or(JsonStr::EMPTY),
-        log_events: log_events.unwrap_or_default(),
+        log_events,
+        odd_events,
         other_fields,
         bytes: text.len(),
     })
 }
 
-fn parse_log_events<'a>(scanner: &mut Scanner<'a>) -> Result<Vec<LogEvent<'a>>, ScanError> {
-    let mut log_events = Vec::new();
+/// Reads log events and nothing else.
+fn parse_log_events<'a>(
+    scanner: &mut Scanner<'a>,
+    log_events: &mut Vec<LogEvent<'a>>,
+    _: &mut Vec<OddEvent<'a>>,
+) -> Result<(), ScanError> {
     scanner.array("logEvents as an array", |scanner| {
-        let start = scanner.position();
-        let mut id = JsonStr::EMPTY;
-        let mut timestamp_ms = None;
-        let mut message = None;
-        scanner.object("a log event as an object", |scanner, key| {
-            match &*key.value() {
-                "id" => id = scanner.string("a log event's id as a string")?,
-                "timestamp" => {
-                    timestamp_ms = Some(scanner.integer("a log event's timestamp as a number")?);
-                }
-                "message" => message = Some(scanner.string("a log event's message as a string")?),
-                _ => drop(scanner.value()?),
+        log_events.push(parse_log_event(scanner)?);
+        Ok(())
+    })
+}
+
+/// Reads log events, and sets aside what stands among them and is none. `text` is `original`
+/// without what is not UTF-8.
+fn parse_events_apart<'a>(
+    scanner: &mut Scanner<'a>,
+    text: &'a str,
+    original: &'a [u8],
+    log_events: &mut Vec<LogEvent<'a>>,
+    odd_events: &mut Vec<OddEvent<'a>>,
+) -> Result<(), ScanError> {
+    scanner.array("logEvents as an array", |scanner| {
+        let extent = scanner.extent()?;
+        let mut alone = Scanner::within(text, extent.clone());
+        match parse_log_event(&mut alone).and_then(|event| alone.end().map(|()| event)) {
+            Ok(log_event) => log_events.push(log_event),
+            // Between two commas is nothing that could be lost.
+            Err(_) if extent.is_empty() => {}
+            Err(_) if odd_events.len() == ODD_EVENTS_MAX => {
+                return scanner.shape("fewer items of logEvents that are none");
             }
-            Ok(())
-        })?;
-        let (Some(timestamp_ms), Some(message)) = (timestamp_ms, message) else {
-            return scanner.shape("a log event with timestamp and message");
-        };
-        log_events.push(LogEvent { id, timestamp_ms, message, json: scanner.since(start) });
+            Err(error) => {
+                odd_events.push(OddEvent { bytes: &original[extent], error: error.into() });
+            }
+        }
+        Ok(())
+    })
+}
+
+fn parse_log_event<'a>(scanner: &mut Scanner<'a>) -> Result<LogEvent<'a>, ScanError> {
+    let start = scanner.position();
+    let mut id = None;
+    let mut timestamp_ms = None;
+    let mut message = None;
+    let mut other_members = 0;
+    scanner.object("a log event as an object", |scanner, key| {
+        match &*key.value() {
+            "id" if id.is_none() => id = Some(scanner.string("a log event's id as a string")?),
+            "timestamp" if timestamp_ms.is_none() => {
+                timestamp_ms = Some(scanner.integer("a log event's timestamp as a number")?);
+            }
+            "message" if message.is_none() => {
+                message = Some(scanner.string("a log event's message as a string")?);
+            }
+            "id" | "timestamp" | "message" => return scanner.shape(EACH_NAME_ONCE),
+            _ => {
+                other_members += 1;
+                scanner.value()?;
+            }
+        }
         Ok(())
     })?;
-    Ok(log_events)
+    let (Some(timestamp_ms), Some(message)) = (timestamp_ms, message) else {
+        return scanner.shape("a log event with timestamp and message");
+    };
+    let log_event = LogEvent {
+        id: id.unwrap_or(JsonStr::EMPTY),
+        timestamp_ms,
+        message,
+        json: scanner.since(start),
+        has_other_members: other_members > 0,
+    };
+    if other_members > 1 {
+        let names = log_event.other_members().map(|(name, _)| name.value());
+        if names.collect::<BTreeSet<_>>().len() < other_members {
+            return scanner.shape(EACH_NAME_ONCE);
+        }
+    }
+    Ok(log_event)
 }
+
+/// Of two values under one name a reader sees one, and which one is anybody's guess.
+const EACH_NAME_ONCE: &str = "each name once in a log event";

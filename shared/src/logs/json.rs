@@ -5,6 +5,7 @@
 //! JSON scanner?", has the figures.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// Values nested deeper than this are refused; CloudWatch Logs nests two deep.
 const DEPTH_MAX: u32 = 64;
@@ -161,6 +162,11 @@ impl<'a> Scanner<'a> {
         Self { text, at: 0 }
     }
 
+    /// A scanner of just that part of a text, whose offsets are those of the text.
+    pub fn within(text: &'a str, part: Range<usize>) -> Self {
+        Self { text: &text[..part.end], at: part.start }
+    }
+
     pub fn syntax<T>(&self) -> Result<T, ScanError> {
         Err(ScanError { offset: self.at, kind: ScanErrorKind::Syntax })
     }
@@ -218,6 +224,62 @@ impl<'a> Scanner<'a> {
             if !self.take(b',') {
                 return self.expect(b'}');
             }
+        }
+    }
+
+    /// The string that comes next; any other value is skipped.
+    pub fn string_if_any(&mut self) -> Result<Option<JsonStr<'a>>, ScanError> {
+        self.skip_whitespace();
+        if self.next_is(b'"') {
+            self.string("a string").map(Some)
+        } else {
+            self.value().map(|_| None)
+        }
+    }
+
+    /// Whether the value that comes next begins so.
+    pub fn next_is(&mut self, byte: u8) -> bool {
+        self.skip_whitespace();
+        self.peek() == Some(byte)
+    }
+
+    /// Finds where the array item that comes next ends, by its brackets and quotes alone: whatever
+    /// else is wrong with it, the items after it can be read. Nothing in it may nest too deep,
+    /// since nothing recurses.
+    pub fn extent(&mut self) -> Result<Range<usize>, ScanError> {
+        let start = self.position();
+        let mut open = Brackets::default();
+        let mut end = start;
+        while let Some(byte) = self.peek() {
+            match byte {
+                b',' | b']' if open.is_empty() => return Ok(start..end),
+                b'"' => self.skip_quoted()?,
+                b'{' | b'[' => open.push(byte),
+                b'}' | b']' if !open.pop(byte) => return self.syntax(),
+                _ => {}
+            }
+            self.at += 1;
+            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                end = self.at;
+            }
+        }
+        self.syntax()
+    }
+
+    /// To the quote that ends the string whose first quote comes next, whatever is between them.
+    fn skip_quoted(&mut self) -> Result<(), ScanError> {
+        self.at += 1;
+        loop {
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+            let Some(found) = memchr::memchr2(b'"', b'\\', rest) else {
+                self.at = self.text.len();
+                return self.syntax();
+            };
+            self.at += found;
+            if rest[found] == b'"' {
+                return Ok(());
+            }
+            self.at += 2;
         }
     }
 
@@ -366,6 +428,37 @@ impl<'a> Scanner<'a> {
 
     pub fn since(&self, position: usize) -> &'a str {
         &self.text[position..self.at]
+    }
+}
+
+/// Brackets that are open: a bit each, since a hostile payload may be nothing else.
+#[derive(Default)]
+struct Brackets {
+    are_braces: Vec<u64>,
+    count: usize,
+}
+
+impl Brackets {
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn push(&mut self, bracket: u8) {
+        let (word, bit) = (self.count / 64, self.count % 64);
+        if word == self.are_braces.len() {
+            self.are_braces.push(0);
+        }
+        let is_brace = u64::from(bracket == b'{') << bit;
+        self.are_braces[word] = self.are_braces[word] & !(1 << bit) | is_brace;
+        self.count += 1;
+    }
+
+    /// Whether `bracket` closes the one that was opened last.
+    fn pop(&mut self, bracket: u8) -> bool {
+        let Some(last) = self.count.checked_sub(1) else { return false };
+        self.count = last;
+        let is_brace = self.are_braces[last / 64] >> (last % 64) & 1 == 1;
+        is_brace == (bracket == b'}')
     }
 }
 

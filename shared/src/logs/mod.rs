@@ -5,6 +5,8 @@ pub mod decode;
 mod json;
 pub mod transform;
 
-pub use decode::{DecodeError, Decoder, LogEvent, MessageType, Payload, SubscriptionEvent};
+pub use decode::{
+    DecodeError, Decoder, LogEvent, MessageType, OddEvent, Payload, SubscriptionEvent,
+};
 pub use json::JsonStr;
 pub use transform::{Batch, Envelope, Passthrough, Transform, Verdict};

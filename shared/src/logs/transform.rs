@@ -1,6 +1,7 @@
 //! What is sent for a log event: the hook, and two transforms that are built in.
 
 use super::decode::{LogEvent, Payload};
+use super::json::JsonStr;
 
 /// What becomes of a log event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +34,10 @@ impl Transform for Passthrough {
 }
 
 /// Sends one JSON object an event, on one line, that says where the message came from:
-/// `{"owner":…,"logGroup":…,"logStream":…,"id":…,"timestamp":…,"message":…}`.
+/// `{"owner":…,"logGroup":…,"logStream":…,"id":…,"timestamp":…,"message":…}`. Members of the log event
+/// that nobody here knows, such as `extractedFields`, follow as they came. One that has a name of the
+/// envelope's own is called `logEvent.owner` and so on, and one that is called so already gets the
+/// prefix once more: no name is there twice.
 #[derive(Debug, Clone, Copy)]
 pub struct Envelope;
 
@@ -57,10 +61,28 @@ impl Transform for Envelope {
         append_decimal(event.timestamp_ms, out);
         out.extend_from_slice(b",\"message\":");
         event.message.append_json_to(out);
+        for (name, value) in event.other_members() {
+            append_other_member(name, value, out);
+        }
         out.push(b'}');
         Verdict::Keep
     }
 }
+
+fn append_other_member(name: JsonStr<'_>, value: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"");
+    let known = name.value();
+    if matches!(&*known, "owner" | "logGroup" | "logStream") || known.starts_with(PREFIX) {
+        out.extend_from_slice(PREFIX.as_bytes());
+    }
+    out.extend_from_slice(&name.raw().as_bytes()[1..]);
+    out.push(b':');
+    // Line ends are white space here, since a string has them escaped, and an event is one line.
+    out.extend(value.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+}
+
+/// Before the name of a log event's member that has a name of the envelope's own.
+const PREFIX: &str = "logEvent.";
 
 fn append_decimal(number: i64, out: &mut Vec<u8>) {
     use std::io::Write;

@@ -56,6 +56,7 @@ pub struct Packing {
 pub struct Packer {
     format: RecordFormat,
     record_bytes_target: usize,
+    record_bytes_max: usize,
     compressor: Compressor,
     /// Raw bytes a compressed byte, as the last member had it: the first guess for the next.
     gzip_ratio: f64,
@@ -75,10 +76,18 @@ impl Packer {
         Self {
             format,
             record_bytes_target,
+            record_bytes_max: RECORD_BYTES_MAX,
             compressor: Compressor::new(CompressionLvl::default()),
             gzip_ratio: 5.0,
             raw: Vec::new(),
         }
+    }
+
+    /// Lets a single event make a record of so many bytes, partition key included, where the stream's
+    /// `MaxRecordSizeInKiB` allows it.
+    #[must_use]
+    pub fn with_record_bytes_max(self, record_bytes_max: usize) -> Self {
+        Self { record_bytes_max, ..self }
     }
 
     /// Packs the batch; `next_key` gives each record its partition key.
@@ -87,7 +96,7 @@ impl Packer {
         match self.format {
             RecordFormat::Single => {
                 for item in 0..batch.items.len() {
-                    push_plain(&mut packing, batch, item, next_key());
+                    self.push_plain(&mut packing, batch, item, next_key());
                 }
             }
             RecordFormat::Kpl => self.pack_kpl(batch, &mut next_key, &mut packing),
@@ -116,7 +125,7 @@ impl Packer {
                 last += 1;
             }
             if last <= first + 1 {
-                push_plain(packing, batch, first, key);
+                self.push_plain(packing, batch, first, key);
                 first += 1;
                 continue;
             }
@@ -144,7 +153,7 @@ impl Packer {
         while first < batch.items.len() {
             let key = next_key();
             if has_newline(first) {
-                push_plain(packing, batch, first, key);
+                self.push_plain(packing, batch, first, key);
                 first += 1;
                 continue;
             }
@@ -157,8 +166,8 @@ impl Packer {
             let alone = last == first + 1;
             let plain_bytes = batch.bytes_of(&batch.items[first]).len() + key.len();
             if alone && plain_bytes <= self.record_bytes_target {
-                push_plain(packing, batch, first, key);
-            } else if member.len() + key.len() <= RECORD_BYTES_MAX {
+                self.push_plain(packing, batch, first, key);
+            } else if member.len() + key.len() <= self.record_bytes_max {
                 packing.records.push(PackedRecord {
                     record: Record { partition_key: key, data: member },
                     items: first..last,
@@ -229,16 +238,16 @@ impl Packer {
         member.truncate(bytes);
         member
     }
-}
 
-fn push_plain(packing: &mut Packing, batch: &Batch, item: usize, key: String) {
-    let data = batch.bytes_of(&batch.items[item]);
-    if data.len() + key.len() > RECORD_BYTES_MAX {
-        packing.too_large.push(item);
-        return;
+    fn push_plain(&self, packing: &mut Packing, batch: &Batch, item: usize, key: String) {
+        let data = batch.bytes_of(&batch.items[item]);
+        if data.len() + key.len() > self.record_bytes_max {
+            packing.too_large.push(item);
+            return;
+        }
+        packing.records.push(PackedRecord {
+            record: Record { partition_key: key, data: data.to_vec() },
+            items: item..item + 1,
+        });
     }
-    packing.records.push(PackedRecord {
-        record: Record { partition_key: key, data: data.to_vec() },
-        items: item..item + 1,
-    });
 }

@@ -7,12 +7,13 @@ use tracing::warn;
 use super::decide::{needs_load, shards_to_fill};
 use super::observation::{AlarmLimit, MinuteLoad};
 use super::shard_metrics::{SHARD_METRICS_READ, Switched, TAG_SHARD_METRICS};
-use super::state::State;
+use super::state::{State, TAG_FLOOR};
 use super::{
     AlarmSeen, FunctionSeen, Load, Observation, Rate, ScalingConfig, ShardLevelMetrics, ShardLoad,
     ShardMetricsSeen, StreamStatus, wake::Woken,
 };
 use crate::ports::{Alarm, ControlError, ControlPlane, DataPoint, MetricQuery};
+use crate::quote;
 use crate::telemetry::NAMESPACE;
 
 /// A minute in milliseconds; metrics are read at this period.
@@ -33,6 +34,9 @@ pub async fn observe<W: ControlPlane>(
     let summary = world.describe_stream().await.map_err(|error| advise(error, config))?;
     let tags = world.list_tags().await?;
     let state = State::from_tags(&tags);
+    if let Some(tag) = tags.get(TAG_FLOOR).filter(|&tag| tag != "0" && state.floor.is_none()) {
+        warn!(tag = TAG_FLOOR, value = %quote(tag), "a damaged tag; no planned floor is in force");
+    }
     let switched = tags.get(TAG_SHARD_METRICS).map(|tag| Switched::from_tag(tag));
     let alarms = describe_alarms(world, config).await?;
     let mut functions = Vec::new();

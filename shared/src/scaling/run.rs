@@ -79,6 +79,7 @@ pub async fn run<W: ControlPlane, C: Clock, M: EmitMetrics>(
     let now_ms = clock.epoch_ms();
     let woken = parse_wake(event, now_ms)?;
     check(config, &woken.wake)?;
+    let dry_run = config.dry_run || woken.dry_run;
     let seen = observe(world, config, woken, now_ms).await?;
     let decision = decide(&config.policy, &seen);
     info!(
@@ -87,10 +88,10 @@ pub async fn run<W: ControlPlane, C: Clock, M: EmitMetrics>(
         status = ?seen.status,
         open_shards = seen.open_shards,
         goal = decision.goal,
-        dry_run = config.dry_run,
+        dry_run,
         "{decision}"
     );
-    let acted = if config.dry_run { Ok(()) } else { act(world, &decision, now_ms).await };
+    let acted = if dry_run { Ok(()) } else { act(world, &decision, now_ms).await };
     metrics.emit(&report(config, &seen, &decision));
     Ok(acted?)
 }

@@ -63,6 +63,7 @@ fn variable(
             RecordFormat::Gzip => "gzip",
         },
         "RECORD_BYTES_TARGET" => "24900",
+        "MAX_RECORD_KIB" => "1024",
         "PARTITION_BY" => "even",
         "CONCURRENCY_PER_SHARD" => "1",
         "PUT_ATTEMPTS_MAX" => "10",

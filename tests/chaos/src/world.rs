@@ -559,6 +559,7 @@ impl World {
             transform: TransformName::Passthrough,
             record_format: self.plan.record_format,
             record_bytes_target: self.plan.record_bytes_target,
+            record_bytes_max: sluice::limits::RECORD_BYTES_MAX,
             partition_by: PartitionBy::Even,
             concurrency_per_shard: 1,
             put_attempts_max: self.plan.put_attempts_max,

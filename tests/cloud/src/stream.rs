@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use md5::{Digest, Md5};
 use sluice::limits::{
-    PARTITION_KEY_CHARS_MAX, PUT_RECORDS_BYTES_MAX, PUT_RECORDS_ENTRIES_MAX, RECORD_BYTES_MAX,
-    RESHARD_CALLS_MAX, RESHARD_WINDOW_SECONDS, SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND,
-    SHARDS_MAX,
+    LARGE_RECORD_BYTES_MAX, PARTITION_KEY_CHARS_MAX, PUT_RECORDS_BYTES_MAX,
+    PUT_RECORDS_ENTRIES_MAX, RECORD_BYTES_MAX, RESHARD_CALLS_MAX, RESHARD_WINDOW_SECONDS,
+    SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND, SHARDS_MAX,
 };
 use sluice::ports::{Clock, PutError, PutRecords, PutReplayed, ReadError, Refusal};
 use sluice::records::{Record, replayed};
@@ -53,6 +53,8 @@ pub struct StreamLimits {
     pub shard_bytes_per_second: u64,
     /// Records a second that one shard accepts.
     pub shard_records_per_second: u64,
+    /// Bytes of one record, partition key included (`MaxRecordSizeInKiB`).
+    pub record_bytes_max: usize,
     /// UpdateShardCount calls in any 24 hours.
     pub reshard_calls_max: u32,
     /// A reshard takes this long,
@@ -66,6 +68,7 @@ impl Default for StreamLimits {
         Self {
             shard_bytes_per_second: SHARD_BYTES_PER_SECOND,
             shard_records_per_second: SHARD_RECORDS_PER_SECOND,
+            record_bytes_max: RECORD_BYTES_MAX,
             reshard_calls_max: RESHARD_CALLS_MAX,
             reshard_ms: 60_000,
             reshard_ms_per_generation: 30_000,
@@ -618,7 +621,13 @@ impl State {
         }
         let used = &mut self.uses[shard];
         if used.second != epoch_ms / 1_000 {
-            *used = SecondsUse { second: epoch_ms / 1_000, bytes: 0, records: 0 };
+            // A record that the second had no room for is paid off by those after it.
+            let paid = self.limits.shard_bytes_per_second * (epoch_ms / 1_000 - used.second);
+            let owed = match used.bytes > RECORD_BYTES_MAX as u64 {
+                true => used.bytes.saturating_sub(paid),
+                false => 0,
+            };
+            *used = SecondsUse { second: epoch_ms / 1_000, bytes: owed, records: 0 };
         }
         let bytes = record.bytes() as u64;
         let mut traffic = Traffic::default();
@@ -655,14 +664,19 @@ fn named_shard_metrics(metrics: &BTreeSet<String>) -> Result<BTreeSet<String>, A
 }
 
 /// What the API refuses before it looks at the stream.
-fn invalid(records: &[&Record]) -> Option<PutError> {
+fn invalid(records: &[&Record], record_bytes_max: usize) -> Option<PutError> {
     let bytes: usize = records.iter().map(|record| record.bytes()).sum();
     let bad_record = records.iter().any(|record| {
         let key_chars = record.partition_key.chars().count();
-        record.bytes() > RECORD_BYTES_MAX || !(1..=PARTITION_KEY_CHARS_MAX).contains(&key_chars)
+        record.bytes() > record_bytes_max || !(1..=PARTITION_KEY_CHARS_MAX).contains(&key_chars)
     });
     let bad_count = records.is_empty() || records.len() > PUT_RECORDS_ENTRIES_MAX;
-    (bad_record || bad_count || bytes > PUT_RECORDS_BYTES_MAX).then(|| PutError::Permanent {
+    // Engines and regions that lag behind take 5 MiB; what takes large records takes 10.
+    let bytes_max = match record_bytes_max {
+        RECORD_BYTES_MAX => PUT_RECORDS_BYTES_MAX,
+        _ => LARGE_RECORD_BYTES_MAX,
+    };
+    (bad_record || bad_count || bytes > bytes_max).then(|| PutError::Permanent {
         code: "ValidationException".to_owned(),
         detail: "a record, the number of records or their size".to_owned(),
     })
@@ -679,7 +693,7 @@ impl Stream {
         records: &[&Record],
         hash_key: fn(&str) -> u128,
     ) -> Result<Vec<Option<Refusal>>, PutError> {
-        if let Some(error) = invalid(records) {
+        if let Some(error) = invalid(records, self.limits().record_bytes_max) {
             return Err(error);
         }
         let fault = {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sluice::ports::{Clock, PutRecords};
 use sluice::records::Record;
 use sluice_cloud::functions::Failure;
-use sluice_cloud::{EventSourceMapping, MappingSettings, Queue, Stream, VirtualClock};
+use sluice_cloud::{EventSourceMapping, MappingSettings, Stream, VirtualClock};
 
 /// A batch as a function saw it: when, which shard, its records.
 struct Seen {
@@ -20,19 +20,13 @@ struct Seen {
 struct World {
     clock: VirtualClock,
     stream: Stream,
-    on_failure: Queue,
     seen: RefCell<Vec<Seen>>,
 }
 
 impl World {
     fn new(shards: usize) -> Self {
         let clock = VirtualClock::begin();
-        Self {
-            clock,
-            stream: Stream::new(clock, shards),
-            on_failure: Queue::new(clock),
-            seen: RefCell::default(),
-        }
+        Self { clock, stream: Stream::new(clock, shards), seen: RefCell::default() }
     }
 
     /// One record for each key.
@@ -64,8 +58,7 @@ impl World {
             self.seen.borrow_mut().push(seen);
             answer.map_err(Failure::from)
         };
-        let mapping =
-            EventSourceMapping::new(self.clock, &self.stream, &self.on_failure, settings, invoke);
+        let mapping = EventSourceMapping::new(self.clock, &self.stream, settings, invoke);
         let _ = tokio::time::timeout(time, mapping.run()).await;
         mapping.counts()
     }
@@ -236,13 +229,14 @@ async fn bisecting_finds_the_one_record_and_gives_up_only_that() {
         })
         .await;
     assert_eq!(counts.given_up, 1);
-    let message = world.on_failure.stored().remove(0);
-    let body: Value = serde_json::from_str(&message.body).expect("JSON");
+    let body: Value = serde_json::from_str(&counts.kept[0]).expect("JSON");
     assert_eq!(body["requestContext"]["condition"], "RetryAttemptsExhausted");
     let batch = &body["KinesisBatchInfo"];
     assert_eq!(batch["batchSize"], 1);
     assert_eq!(batch["startSequenceNumber"], batch["endSequenceNumber"]);
-    assert!(!message.body.contains("\"data\""), "metadata only");
+    let payload: Value =
+        serde_json::from_str(body["payload"].as_str().expect("text")).expect("JSON");
+    assert_eq!(payload["Records"][0]["kinesis"]["partitionKey"], *poison, "the record itself");
     let alone = world.keys().iter().filter(|batch| **batch == [poison.clone()]).count();
     assert_eq!(alone, 1 + 3, "one try and three retries; splitting is none");
     let good: Vec<String> =
@@ -258,7 +252,7 @@ async fn without_bisecting_the_whole_batch_is_given_up() {
     let settings = MappingSettings { retries_max: Some(2), bisect: false, ..quick() };
     let counts = world.run(settings, MINUTE, |_, _| Err("no".to_owned())).await;
     assert_eq!((counts.invocations, counts.given_up), (3, 10));
-    assert_eq!(world.on_failure.stored().len(), 1);
+    assert_eq!(counts.kept.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -277,6 +271,5 @@ async fn a_record_that_is_too_old_is_given_up_before_it_is_tried_again() {
     assert_eq!(counts.given_up, 2);
     let last_ms = world.seen.borrow().last().expect("tries").epoch_ms;
     assert!((500_000..=601_000).contains(&(last_ms - begin_ms)), "{}", last_ms - begin_ms);
-    let body = world.on_failure.stored().remove(0).body;
-    assert!(body.contains("RecordAgeExceeded"), "{body}");
+    assert!(counts.kept[0].contains("RecordAgeExceeded"), "{:?}", counts.kept);
 }

@@ -1,5 +1,6 @@
 //! What a payload says, by serde_json and plain code: slow, and nothing of the library's scanner.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Deserialize;
@@ -58,6 +59,8 @@ pub(crate) struct Event<'a> {
     pub timestamp_ms: i64,
     pub message: String,
     pub json: &'a str,
+    /// What else it says, each name once.
+    pub others: Vec<(String, &'a str)>,
 }
 
 /// A payload of CloudWatch Logs.
@@ -68,6 +71,7 @@ pub(crate) struct Payload<'a> {
     pub log_group: String,
     pub log_stream: String,
     pub events: Vec<Event<'a>>,
+    pub odd: Vec<&'a str>,
     pub other_fields: Vec<(String, &'a str)>,
 }
 
@@ -89,17 +93,34 @@ pub(crate) fn read(text: &str) -> Result<Payload<'_>, NoPayload> {
         return Err(NoPayload::Unclear);
     }
     let members = members_of(text.trim_ascii_start())?;
-    let message_type = text_at(&members, "messageType")?;
-    let owner = text_at(&members, "owner")?;
-    let log_group = text_at(&members, "logGroup")?;
-    let log_stream = text_at(&members, "logStream")?;
-    let events = members.all("logEvents").map(read_events).collect::<Result<Vec<_>, _>>()?.pop();
-    let is_data = match message_type.as_deref() {
+    let is_data = match text_at(&members, "messageType")?.as_deref() {
         Some("DATA_MESSAGE") => true,
         Some("CONTROL_MESSAGE") => false,
         _ => return Err(NoPayload::OtherShape),
     };
-    if is_data && (log_group.is_none() || log_stream.is_none() || events.is_none()) {
+    // What a control message says beside that it is one does not matter.
+    let text = |name| match text_at(&members, name) {
+        Err(_) if !is_data => Ok(members.all(name).filter_map(text_of).last()),
+        text => text,
+    };
+    let (owner, log_group, log_stream) = (text("owner")?, text("logGroup")?, text("logStream")?);
+    let (mut events, mut odd) = (Vec::new(), Vec::new());
+    for list in members.all("logEvents") {
+        match serde_json::from_str::<Vec<&RawValue>>(list) {
+            Ok(items) => {
+                for item in items.into_iter().map(RawValue::get) {
+                    match read_event(item)? {
+                        Some(event) => events.push(event),
+                        None => odd.push(item),
+                    }
+                }
+            }
+            Err(_) if !is_data => {}
+            Err(_) => return Err(NoPayload::OtherShape),
+        }
+    }
+    let has_events = members.all("logEvents").next().is_some();
+    if is_data && (log_group.is_none() || log_stream.is_none() || !has_events) {
         return Err(NoPayload::OtherShape);
     }
     let other_fields = members.0.iter().filter(|(key, _)| key != "logEvents");
@@ -108,7 +129,8 @@ pub(crate) fn read(text: &str) -> Result<Payload<'_>, NoPayload> {
         owner: owner.unwrap_or_default(),
         log_group: log_group.unwrap_or_default(),
         log_stream: log_stream.unwrap_or_default(),
-        events: events.unwrap_or_default(),
+        events,
+        odd,
         other_fields: other_fields.map(|(key, value)| (key.clone(), value.get())).collect(),
     })
 }
@@ -127,21 +149,26 @@ fn text_at(members: &Members<'_>, name: &str) -> Result<Option<String>, NoPayloa
     texts.map(|mut texts| texts.pop()).ok_or(NoPayload::OtherShape)
 }
 
-fn read_events(list: &str) -> Result<Vec<Event<'_>>, NoPayload> {
-    let list: Vec<&RawValue> = serde_json::from_str(list).map_err(|_| NoPayload::OtherShape)?;
-    list.into_iter().map(|event| read_event(event.get())).collect()
-}
-
-fn read_event(json: &str) -> Result<Event<'_>, NoPayload> {
+/// `None` when it is no log event.
+pub(crate) fn read_event(json: &str) -> Result<Option<Event<'_>>, NoPayload> {
+    if !json.starts_with('{') {
+        return Ok(None);
+    }
     let members = members_of(json)?;
-    let timestamps: Result<Vec<i64>, _> = members.all("timestamp").map(str::parse).collect();
-    let timestamp_ms = timestamps.ok().and_then(|mut timestamps| timestamps.pop());
-    Ok(Event {
-        id: text_at(&members, "id")?.unwrap_or_default(),
-        timestamp_ms: timestamp_ms.ok_or(NoPayload::OtherShape)?,
-        message: text_at(&members, "message")?.ok_or(NoPayload::OtherShape)?,
-        json,
-    })
+    let names: BTreeSet<&String> = members.0.iter().map(|(name, _)| name).collect();
+    let id = members.only("id").map_or(Some(String::new()), text_of);
+    let timestamp_ms = members.only("timestamp").and_then(|number| number.parse().ok());
+    let message = members.only("message").and_then(text_of);
+    let (Some(id), Some(timestamp_ms), Some(message)) = (id, timestamp_ms, message) else {
+        return Ok(None);
+    };
+    if names.len() < members.0.len() {
+        return Ok(None);
+    }
+    let is_other = |name: &str| !["id", "timestamp", "message"].contains(&name);
+    let others = members.0.into_iter().filter(|(name, _)| is_other(name));
+    let others = others.map(|(name, value)| (name, value.get())).collect();
+    Ok(Some(Event { id, timestamp_ms, message, json, others }))
 }
 
 /// The value of a JSON string; half a surrogate pair becomes U+FFFD.

@@ -8,6 +8,21 @@ use sluice_cloud::metric_math::Expression;
 
 use crate::template::Stack;
 
+/// Properties of a metric widget, as far as they are used. ("Dashboard body structure and syntax",
+/// as of those of the other kinds; Nov 2026)
+const METRIC_PROPERTIES: &[&str] = &[
+    "annotations",
+    "metrics",
+    "period",
+    "region",
+    "sparkline",
+    "stacked",
+    "stat",
+    "title",
+    "view",
+    "yAxis",
+];
+
 /// What a widget shows or computes with.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shown {
@@ -17,11 +32,26 @@ pub enum Shown {
     Search(String, Vec<String>, String),
 }
 
+/// What kind of widget it is, and what only that kind has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Graphs or numbers of metrics.
+    Metric,
+    /// The states of these alarms, by their names.
+    Alarms(Vec<String>),
+    /// The answer to a query of Logs Insights.
+    Log(String),
+    /// Markdown.
+    Text(String),
+}
+
 /// A widget.
 #[derive(Debug)]
 pub struct Widget {
-    /// `title`.
+    /// `title`; of a text its first line.
     pub title: String,
+    /// Its kind.
+    pub kind: Kind,
     /// Where it lies: from and to, in columns and in rows.
     pub columns: (u64, u64),
     /// As above.
@@ -50,12 +80,37 @@ pub fn dashboards(stack: &Stack) -> Vec<Widget> {
 fn widget(widget: &Json) -> Widget {
     let place = |name: &str| widget[name].as_u64().unwrap_or_else(|| panic!("{name}"));
     let properties = &widget["properties"];
-    let title = properties["title"].as_str().expect("a title").to_owned();
+    let text = |name: &str| properties[name].as_str().unwrap_or_else(|| panic!("{name}: {widget}"));
+    let kind = match widget["type"].as_str().expect("a type") {
+        "metric" => Kind::Metric,
+        "alarm" => {
+            let alarms = properties["alarms"].as_array().expect("alarms").iter();
+            Kind::Alarms(alarms.map(|arn| alarm_name(arn.as_str().expect("an ARN"))).collect())
+        }
+        "log" => Kind::Log(text("query").to_owned()),
+        "text" => Kind::Text(text("markdown").to_owned()),
+        other => panic!("{other} is not played here"),
+    };
+    let title = match &kind {
+        Kind::Text(markdown) => markdown.lines().next().expect("a line").to_owned(),
+        _ => text("title").to_owned(),
+    };
+    let expected: &[&str] = match &kind {
+        Kind::Metric => METRIC_PROPERTIES,
+        Kind::Alarms(_) => &["alarms", "sortBy", "title"],
+        Kind::Log(_) => &["query", "region", "title", "view"],
+        Kind::Text(_) => &["markdown"],
+    };
+    for name in properties.as_object().expect("properties").keys() {
+        assert!(expected.contains(&name.as_str()), "{title}: no property {name}");
+    }
     let usual = properties["stat"].as_str().unwrap_or("Average");
     let mut shown = BTreeSet::new();
     let mut ids = BTreeSet::new();
     let mut expressions = Vec::new();
-    for row in properties["metrics"].as_array().unwrap_or_else(|| panic!("{title}: no metrics")) {
+    let metrics = properties["metrics"].as_array();
+    assert_eq!(metrics.is_some(), kind == Kind::Metric, "{title}");
+    for row in metrics.into_iter().flatten() {
         let row = row.as_array().expect("a row");
         let (texts, options): (Vec<&Json>, Vec<&Json>) =
             row.iter().partition(|one| one.is_string());
@@ -84,11 +139,18 @@ fn widget(widget: &Json) -> Widget {
     }
     Widget {
         title,
+        kind,
         columns: (place("x"), place("x") + place("width")),
         rows: (place("y"), place("y") + place("height")),
         shown,
         unknown,
     }
+}
+
+/// The name in an ARN, of which a resource's own is its name with `.Arn`.
+fn alarm_name(arn: &str) -> String {
+    let name = arn.split_once(":alarm:").map(|(_, name)| name).or(arn.strip_suffix(".Arn"));
+    name.unwrap_or_else(|| panic!("{arn} is no alarm's")).to_owned()
 }
 
 /// `{Namespace,Dimension,…} MetricName="…" …`

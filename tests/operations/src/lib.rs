@@ -6,5 +6,5 @@ pub mod dashboard;
 pub mod template;
 
 pub use alarm::{TemplateAlarm, alarms};
-pub use dashboard::{Shown, Widget, dashboards};
+pub use dashboard::{Kind, Shown, Widget, dashboards};
 pub use template::{Stack, Template};

@@ -266,8 +266,18 @@ impl<'a> Scope<'a> {
     fn physical_name(&self, resource: &str) -> String {
         let body = &self.template.root["Resources"][resource];
         assert!(!body.is_null(), "nothing is called {resource}");
-        let names = ["FunctionName", "QueueName", "AlarmName", "LogGroupName", "Name"];
+        let names = [
+            "FunctionName",
+            "QueueName",
+            "AlarmName",
+            "LogGroupName",
+            "DeliveryStreamName",
+            "Name",
+        ];
+        // A mapping names its function, and is called by an ID of its own.
+        let is_named = body["Type"].as_str() != Some("AWS::Lambda::EventSourceMapping");
         let named = names.iter().find_map(|name| body["Properties"].get(name));
+        let named = named.filter(|_| is_named);
         named.map_or_else(
             || format!("{}-{resource}", self.stack),
             |name| text_of(&self.resolve(name).expect("a name")),

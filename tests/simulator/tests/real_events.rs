@@ -57,6 +57,7 @@ fn processor(cloud: &'static Rc<Cloud>, queue: &'static Queue) -> SimulatedProce
         transform: TransformName::Passthrough,
         record_format: RecordFormat::Kpl,
         record_bytes_target: 2_000,
+        record_bytes_max: sluice::limits::RECORD_BYTES_MAX,
         partition_by: PartitionBy::Even,
         concurrency_per_shard: PROCESSORS_PER_AWS_SHARD,
         put_attempts_max: 10,

@@ -7,20 +7,32 @@ use std::str::FromStr;
 use clap::{ArgGroup, Parser};
 
 use crate::generate::Shape;
-use crate::policies::sluice::Parameters;
+use sluice::limits::SHARDS_MAX;
+
+use crate::policies::sluice::{BadParameter, Parameters};
+use crate::reading::{Decimal, Unit};
 use crate::run::POLICIES;
 
 const EXAMPLES: &str = "\
+What a trace may be:
+  - CSV of the CloudWatch console (a metric's graph, \"Download as .csv\") or of Logs Insights
+  - what `aws cloudwatch get-metric-statistics` or `get-metric-data` prints, as JSON or text
+  - your own table: a column of times and one of values, in any order, with or without a header
+  Times are seconds, or dates and times as AWS and RFC 3339 write them; without a zone they are UTC.
+  Columns are separated by commas, semicolons, tabs or bars. What was assumed is said on standard error.
+
 Examples:
   what-if traffic.csv --peak-mbps 64 --html report.html
-  what-if --generate flash-crowd --days 3 --sweep target-utilization=0.5..0.9
+  what-if console.csv --unit bytes-per-period --column IncomingBytes
+  what-if --generate flash-crowd --days 3 --sweep TargetUtilization=50..90
+  what-if traffic.csv --set LookBackMinutes=30 --set FastAlarm=true
   what-if traffic.csv --policies sluice,on-demand --decisions sluice
   what-if --from-cloudwatch my-stream --days 14";
 
 const TRAFFIC: &str = "Traffic, one of";
-const READING: &str = "How it is read";
-const POLICY: &str = "What is played";
-const OUTPUT: &str = "What comes out";
+const READING: &str = "How to read it";
+const POLICY: &str = "What to play";
+const OUTPUT: &str = "Output";
 
 /// What Sluice would cost and how late it would be on your traffic, beside the alternatives.
 #[derive(Debug, Clone, PartialEq, Parser)]
@@ -31,35 +43,43 @@ const OUTPUT: &str = "What comes out";
     group = ArgGroup::new("traffic").required(true),
 )]
 pub struct Arguments {
-    /// Rows of seconds,value; # begins a comment; even steps of 1 s to 1 h; `# start:
-    /// 2026-11-21T00:00:00Z` says when it begins (UTC).
+    /// A file of times and values, in even steps of 1 s to 1 h: see below.
     #[arg(value_name = "TRACE.csv", group = "traffic", help_heading = TRAFFIC)]
     pub trace: Option<PathBuf>,
-    /// Traffic that is made up.
+    /// Made-up traffic.
     #[arg(long, value_name = "SHAPE", value_enum, group = "traffic", help_heading = TRAFFIC)]
     pub generate: Option<Shape>,
-    /// IncomingBytes, IncomingRecords and throttles of a stream of yours, read with GetMetricData;
-    /// wants AWS_REGION and credentials in the environment.
+    /// The metrics of a stream of yours, read with GetMetricData. Needs AWS_REGION and credentials in
+    /// the environment.
     #[arg(long, value_name = "STREAM", group = "traffic", help_heading = TRAFFIC)]
     pub from_cloudwatch: Option<String>,
 
-    /// Scale the highest step to N MB/s (10^6 bytes). Without it, values of a file are bytes a
-    /// second; made-up traffic has 64.
+    /// What the values are. Without it, the names in the file tell; a column called `value`, or
+    /// nothing, holds bytes a second. Events and records count as --event-bytes each.
+    #[arg(long, value_name = "UNIT", value_enum, conflicts_with_all = ["generate", "from_cloudwatch"], help_heading = READING)]
+    pub unit: Option<Unit>,
+    /// The column to read, by its name or its number from 1, if there are several.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["generate", "from_cloudwatch"], help_heading = READING)]
+    pub column: Option<String>,
+    /// What the decimal sign of the file's numbers is, if it cannot be told.
+    #[arg(long, value_name = "SIGN", value_enum, conflicts_with_all = ["generate", "from_cloudwatch"], help_heading = READING)]
+    pub decimal: Option<Decimal>,
+    /// Scale the highest step to N MB/s (10^6 bytes); made-up traffic has 64.
     #[arg(long, value_name = "N", value_parser = number(1e-6..=1e4), help_heading = READING)]
     pub peak_mbps: Option<f64>,
     /// The first N days of a file; days to generate (7) or to read (14).
     #[arg(long, value_name = "N", value_parser = number(1e-3..=400.0), help_heading = READING)]
     pub days: Option<f64>,
-    /// Everything that chance decides; the same seed gives the same bytes.
+    /// Seed of everything that is random; the same seed gives the same result.
     #[arg(long, value_name = "N", default_value = "1", help_heading = READING)]
     pub seed: u64,
-    /// Bytes of one log event.
+    /// Size of a log event in bytes.
     #[arg(long, value_name = "N", default_value = "300", value_parser = number(1.0..=1e6), help_heading = READING)]
     pub event_bytes: f64,
-    /// Bytes that CloudWatch Logs sends at once, uncompressed.
+    /// Uncompressed bytes that CloudWatch Logs sends at once.
     #[arg(long, value_name = "N", default_value = "100000", value_parser = number(1e2..=1e7), help_heading = READING)]
     pub payload_bytes: f64,
-    /// Consumers that on-demand bills for reading.
+    /// Consumers, whose reading on-demand bills.
     #[arg(long, value_name = "N", default_value = "1", value_parser = number(0.0..=100.0), help_heading = READING)]
     pub readers: f64,
 
@@ -75,11 +95,11 @@ pub struct Arguments {
     /// Only these policies.
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = POLICIES, help_heading = POLICY)]
     pub policies: Vec<String>,
-    /// A parameter of Sluice, as in --set look-back-minutes=30; repeatable.
+    /// A parameter of the stacks, with the same name and unit as there; repeatable.
     #[arg(long, value_name = "NAME=VALUE", help_heading = POLICY)]
     pub set: Vec<Setting>,
-    /// Sluice with nine values of a parameter in place of the policies; the frontier of cost and
-    /// lag is marked.
+    /// Sluice with nine values of a parameter instead of the policies; marks the frontier of cost
+    /// and lag.
     #[arg(long, value_name = "NAME=FROM..UNTIL", conflicts_with = "policies", help_heading = POLICY)]
     pub sweep: Option<Sweep>,
 
@@ -103,25 +123,25 @@ fn number(
 ) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
     move |text| {
         let parsed = text.parse::<f64>().ok().filter(|number| range.contains(number));
-        parsed.ok_or_else(|| format!("no number from {} to {}", range.start(), range.end()))
+        parsed.ok_or_else(|| format!("write a number from {} to {}", range.start(), range.end()))
     }
 }
 
-/// A parameter's value.
-#[derive(Debug, Clone, PartialEq)]
+/// A parameter's value, written as for the stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
     /// The parameter.
-    pub name: String,
+    pub name: &'static str,
     /// Its value.
-    pub value: f64,
+    pub value: String,
 }
 
 impl FromStr for Setting {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, value) = text.split_once('=').ok_or("NAME=VALUE is wanted")?;
-        Ok(Self { name: parameter(name)?, value: finite(value)? })
+        let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+        Ok(Self { name: checked(name, value)?, value: value.to_owned() })
     }
 }
 
@@ -129,7 +149,7 @@ impl FromStr for Setting {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sweep {
     /// The parameter.
-    pub name: String,
+    pub name: &'static str,
     /// The first value.
     pub from: f64,
     /// The last one.
@@ -140,23 +160,30 @@ impl FromStr for Sweep {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, range) = text.split_once('=').ok_or("NAME=FROM..UNTIL is wanted")?;
-        let (from, until) = range.split_once("..").ok_or("NAME=FROM..UNTIL is wanted")?;
-        let (from, until) = (finite(from)?, finite(until)?);
+        let form = "write NAME=FROM..UNTIL, as in TargetUtilization=50..90";
+        let (name, range) = text.split_once('=').ok_or(form)?;
+        let name = Parameters::known_name(name).map_err(|error| error.to_string())?;
+        let (from, until) = range.split_once("..").ok_or(form)?;
+        checked(name, from)?;
+        checked(name, until)?;
+        let number =
+            |text: &str| text.parse::<f64>().map_err(|_| format!("{name} is not a number"));
+        let (from, until) = (number(from)?, number(until)?);
         if from >= until {
-            return Err("a range that rises is wanted".to_owned());
+            return Err(format!("{from} is not below {until}: write the lower value first"));
         }
-        Ok(Self { name: parameter(name)?, from, until })
+        Ok(Self { name, from, until })
     }
 }
 
-fn parameter(name: &str) -> Result<String, String> {
-    Parameters::known_name(name).map(str::to_owned).map_err(|unknown| unknown.to_string())
-}
-
-fn finite(text: &str) -> Result<f64, String> {
-    let parsed = text.parse().ok().filter(|number: &f64| number.is_finite());
-    parsed.ok_or_else(|| format!("{text:?} is no number"))
+/// The parameter's name in the template, if it may have this value.
+fn checked(name: &str, value: &str) -> Result<&'static str, String> {
+    let check = || {
+        let name = Parameters::known_name(name)?;
+        Parameters::of_template(SHARDS_MAX as u32).set(name, value)?;
+        Ok(name)
+    };
+    check().map_err(|error: BadParameter| error.to_string())
 }
 
 impl Sweep {
@@ -190,8 +217,9 @@ mod tests {
     #[test]
     fn the_command_line_is_sound_and_its_examples_are_understood() {
         Arguments::command().debug_assert();
-        let examples: Vec<&str> = EXAMPLES.lines().skip(1).collect();
-        assert_eq!(examples.len(), 4);
+        let examples: Vec<&str> =
+            EXAMPLES.lines().skip_while(|line| *line != "Examples:").skip(1).collect();
+        assert_eq!(examples.len(), 6);
         for example in examples {
             assert!(parse(example).is_ok(), "{example}: {:?}", parse(example));
         }
@@ -209,26 +237,48 @@ mod tests {
             ),
             (
                 "what-if a.csv --peak-mbps many",
-                "invalid value 'many' for '--peak-mbps <N>': no number from",
+                "invalid value 'many' for '--peak-mbps <N>': write a number from",
             ),
             ("what-if a.csv --peak-mbps NaN", "invalid value 'NaN'"),
             ("what-if a.csv --peak-mbps=-1", "invalid value '-1'"),
             ("what-if a.csv --peak-mbps", "a value is required for '--peak-mbps <N>'"),
             (
                 "what-if a.csv --days 0",
-                "invalid value '0' for '--days <N>': no number from 0.001 to 400",
+                "invalid value '0' for '--days <N>': write a number from 0.001 to 400",
             ),
             ("what-if a.csv --wat", "unexpected argument '--wat'"),
             ("what-if a.csv --policies sluice,slice", "invalid value 'slice'"),
             (
                 "what-if a.csv --set foo=1",
-                "there is no parameter foo; there are target-utilization",
+                "there is no parameter \"foo\"; there are ShardCountDefault",
             ),
-            ("what-if a.csv --set drain-seconds", "NAME=VALUE is wanted"),
-            ("what-if a.csv --set drain-seconds=inf", "\"inf\" is no number"),
-            ("what-if a.csv --sweep target-utilization=0.9..0.5", "a range that rises is wanted"),
-            ("what-if a.csv --sweep foo=1..2", "there is no parameter foo"),
-            ("what-if a.csv --sweep x", "NAME=FROM..UNTIL is wanted"),
+            ("what-if a.csv --set drain-seconds", "write NAME=VALUE"),
+            (
+                "what-if a.csv --set drain-seconds=inf",
+                "DrainSeconds is \"inf\": write a plain number",
+            ),
+            ("what-if a.csv --set DrainSeconds=0", "DrainSeconds is \"0\": it may be 1 to 21600"),
+            ("what-if a.csv --set FastAlarm=1", "FastAlarm is \"1\": write true or false"),
+            (
+                "what-if a.csv --set off-peak-from=1",
+                "off-peak-from is now the stack's OffPeakSchedule",
+            ),
+            (
+                "what-if a.csv --set target-utilization=0.8",
+                "TargetUtilization is \"0.8\": it is in percent, as in the stack; write 80",
+            ),
+            (
+                "what-if a.csv --set TargetUtilization=1",
+                "it is in percent, as in the stack; write 100",
+            ),
+            ("what-if a.csv --set utilisation-down-max=0.65", "write 65"),
+            ("what-if a.csv --sweep target-utilization=0.5..0.9", "write 50"),
+            ("what-if a.csv --sweep target-utilization=90..50", "write the lower value first"),
+            ("what-if a.csv --sweep FastAlarm=true..false", "FastAlarm is not a number"),
+            ("what-if a.csv --sweep foo=1..2", "there is no parameter \"foo\""),
+            ("what-if a.csv --sweep x", "write NAME=FROM..UNTIL"),
+            ("what-if a.csv --unit bits", "possible values: bytes-per-second"),
+            ("what-if --generate step --unit bytes-per-second", "cannot be used with"),
         ] {
             let error = parse(line).expect_err(line).to_string();
             assert!(error.contains(says), "{line}: {error}");
@@ -237,9 +287,9 @@ mod tests {
 
     #[test]
     fn a_sweep_has_both_of_its_ends() {
-        let sweep = Sweep { name: String::new(), from: 0.5, until: 0.9 };
-        assert_eq!(sweep.values(), [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9]);
-        let sweep = Sweep { name: String::new(), from: 1.0, until: 4.0 };
+        let sweep = Sweep { name: "TargetUtilization", from: 50.5, until: 90.5 };
+        assert_eq!(sweep.values(), [50.5, 55.5, 60.5, 65.5, 70.5, 75.5, 80.5, 85.5, 90.5]);
+        let sweep = Sweep { name: "ShardCountMin", from: 1.0, until: 4.0 };
         assert_eq!(sweep.values(), [1.0, 2.0, 3.0, 4.0]);
     }
 }

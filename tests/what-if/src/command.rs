@@ -1,21 +1,21 @@
 //! One run of the command: traffic → policies → table, JSON, report.
 
-use std::fs::File;
-use std::io::{BufReader, Write, stderr};
+use std::io::{Write, stderr};
 
 use anyhow::{Context, bail};
 use sluice::limits::{SHARD_BYTES_PER_SECOND, SHARDS_MAX};
 use sluice_cloud::{Backlog, StreamLimits};
 
 use crate::arguments::{Arguments, Setting, Sweep};
+#[cfg(feature = "cloudwatch")]
 use crate::cloudwatch;
 use crate::generate::generate;
 use crate::html;
 use crate::policies::sluice::Parameters;
+use crate::reading::{Options, Reading, read_file};
 use crate::result::{self, Outcome};
 use crate::run::{Job, POLICIES, each};
-use crate::template::Template;
-use crate::trace::{Trace, parse_trace};
+use crate::trace::Trace;
 use crate::world::Settings;
 
 /// MB/s of made-up traffic's peak.
@@ -24,19 +24,17 @@ const GENERATED_PEAK_MBPS: f64 = 64.0;
 const GENERATED_DAYS: f64 = 7.0;
 /// Days of metrics that are read.
 const CLOUDWATCH_DAYS: f64 = 14.0;
-/// Bytes of one aggregated record, the log-processing template's RecordBytesTarget.
-const RECORD_BYTES: f64 = 24_900.0;
 
 /// Does what the arguments say and writes the result to `out`.
 pub fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
     let trace = read_trace(arguments)?;
     trace.check_length()?;
-    let settings = settings(arguments, &trace);
-    let mut parameters = Parameters::of_template(&Template::default(), settings.shards_max);
+    let mut parameters = Parameters::of_template(shards_max(&trace));
     for Setting { name, value } in &arguments.set {
-        parameters.set(name, *value)?;
+        parameters.set(name, value)?;
     }
     parameters.check()?;
+    let settings = settings(arguments, &trace, &parameters);
     let outcomes = match &arguments.sweep {
         Some(sweep) => play_sweep(arguments, sweep, &trace, &settings, &parameters)?,
         None => play(arguments, &trace, &settings, &parameters)?,
@@ -55,7 +53,7 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
         if arguments.sweep.is_some() {
             write!(out, "{}", result::frontier_text(&outcomes))?;
             if follows_target(arguments) {
-                writeln!(out, "utilization-down-max follows, in proportion; --set it to hold it")?;
+                writeln!(out, "UtilizationDownMax follows, in proportion; --set it to hold it")?;
             }
         }
     }
@@ -67,16 +65,20 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn settings(arguments: &Arguments, trace: &Trace) -> Settings {
+/// Room for the peak and a doubling too much: the maximum must not decide the comparison.
+fn shards_max(trace: &Trace) -> u32 {
     let peak_shards = (trace.peak() / SHARD_BYTES_PER_SECOND as f64).ceil().max(1.0);
+    ((peak_shards * 2.0) as u32).clamp(2, SHARDS_MAX as u32)
+}
+
+fn settings(arguments: &Arguments, trace: &Trace, parameters: &Parameters) -> Settings {
     Settings {
         seed: arguments.seed,
         payload_bytes: arguments.payload_bytes,
-        record_bytes: RECORD_BYTES,
+        record_bytes: parameters.record_bytes,
         event_bytes: arguments.event_bytes,
         readers: arguments.readers,
-        // Room for the peak and a doubling too much: the maximum must not decide the comparison.
-        shards_max: ((peak_shards * 2.0) as u32).clamp(2, SHARDS_MAX as u32),
+        shards_max: shards_max(trace),
         limits: StreamLimits::default(),
         backlog: Backlog {
             fill_min: arguments.queue_fill,
@@ -92,9 +94,18 @@ fn read_trace(arguments: &Arguments) -> anyhow::Result<Trace> {
         None => Ok(trace),
     };
     if let Some(path) = &arguments.trace {
-        let name = path.display().to_string();
-        let file = File::open(path).with_context(|| format!("{name} cannot be opened"))?;
-        let trace = parse_trace(&name, BufReader::new(file)).with_context(|| name.clone())?;
+        let options = Options {
+            unit: arguments.unit,
+            column: arguments.column.clone(),
+            decimal: arguments.decimal,
+            event_bytes: arguments.event_bytes,
+            is_scaled: arguments.peak_mbps.is_some(),
+        };
+        let Reading { trace, notes, warnings } = read_file(path, &options)?;
+        if !arguments.quiet {
+            notes.iter().for_each(|note| say(note));
+        }
+        warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
         let trace = match arguments.days {
             Some(days) => trace.first_days(days),
             None => trace,
@@ -110,8 +121,20 @@ fn read_trace(arguments: &Arguments) -> anyhow::Result<Trace> {
         return Ok(generate(shape, days as u64, peak * 1e6, arguments.seed));
     }
     let stream = arguments.from_cloudwatch.as_deref().context("no traffic is given")?;
-    let days = arguments.days.unwrap_or(CLOUDWATCH_DAYS);
-    Ok(scaled(cloudwatch::read_from_environment(stream, days)?)?)
+    Ok(scaled(read_cloudwatch(stream, arguments.days.unwrap_or(CLOUDWATCH_DAYS))?)?)
+}
+
+#[cfg(feature = "cloudwatch")]
+fn read_cloudwatch(stream: &str, days: f64) -> anyhow::Result<Trace> {
+    cloudwatch::read_from_environment(stream, days)
+}
+
+#[cfg(not(feature = "cloudwatch"))]
+fn read_cloudwatch(stream: &str, _days: f64) -> anyhow::Result<Trace> {
+    bail!(
+        "--from-cloudwatch {stream}: `make simulate` builds what-if without the AWS SDK, which takes \
+         minutes to compile: cargo run --profile simulate -p what-if -- --from-cloudwatch …"
+    )
 }
 
 fn play(
@@ -127,12 +150,12 @@ fn play(
     Ok(outcomes)
 }
 
-/// Whether utilization-down-max moves with a swept target: held where it is, it would lie above
+/// Whether UtilizationDownMax moves with a swept target: held where it is, it would lie above
 /// the lower ones, which no function starts with.
 fn follows_target(arguments: &Arguments) -> bool {
-    let is_swept = |sweep: &Sweep| sweep.name == "target-utilization";
+    let is_swept = |sweep: &Sweep| sweep.name == "TargetUtilization";
     arguments.sweep.as_ref().is_some_and(is_swept)
-        && !arguments.set.iter().any(|setting| setting.name == "utilization-down-max")
+        && !arguments.set.iter().any(|setting| setting.name == "UtilizationDownMax")
 }
 
 fn play_sweep(
@@ -147,20 +170,25 @@ fn play_sweep(
         let mut parameters = parameters.clone();
         let policy = &parameters.policy;
         let share = policy.utilization_down_max / policy.target_utilization;
-        parameters.set(&sweep.name, value)?;
+        parameters.set(sweep.name, &value.to_string())?;
         if follows_target(arguments) {
-            parameters.set("utilization-down-max", share * value)?;
+            parameters.set("UtilizationDownMax", &(share * value).to_string())?;
         }
         let name = format!("{}={value}", sweep.name);
         parameters.check().with_context(|| name.clone())?;
         variants.push((name, parameters));
     }
     let work = |(name, parameters): &(String, Parameters)| {
+        let settings = &Settings { record_bytes: parameters.record_bytes, ..settings.clone() };
         let outcome = Job { trace, settings, parameters }.play("sluice");
         Outcome { name: name.clone(), ..outcome }
     };
     let count = variants.len();
     Ok(each(&variants, work, |done, (name, _)| tell(arguments, done, count, name)))
+}
+
+fn say(line: &str) {
+    writeln!(stderr(), "{line}").ok();
 }
 
 fn tell(arguments: &Arguments, done: usize, of: usize, name: &str) {

@@ -1,13 +1,14 @@
 //! What Sluice would cost and how late it would be on a team's own traffic, beside the
 //! alternatives.
 //!
-//! Traffic ([`trace`], [`generate`]) flows as a fluid through one stream ([`world`]) while a rule
+//! Traffic ([`reading`], [`generate`]) flows as a fluid through one stream ([`world`]) while a rule
 //! ([`policies`]) scales it; what no processor takes waits as Lambda's queue lets it wait
 //! ([`waiting`]). [`optimum`] is the limit: the cheapest legal moves for someone who knows the
 //! future. Sluice is played by its own decisions, not by a copy.
 
 pub mod arguments;
 pub mod clock;
+#[cfg(feature = "cloudwatch")]
 pub mod cloudwatch;
 pub mod command;
 pub mod cost;
@@ -16,6 +17,7 @@ pub mod html;
 pub mod metrics;
 pub mod optimum;
 pub mod policies;
+pub mod reading;
 pub mod result;
 pub mod run;
 pub mod template;

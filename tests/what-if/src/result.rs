@@ -308,16 +308,18 @@ pub fn advice(trace: &Trace, settings: &Settings, outcomes: &[Outcome]) -> Strin
     let events = trace.peak() / settings.event_bytes;
     let days = trace.seconds() as f64 / SECONDS_PER_DAY as f64;
     let puts = |record_bytes: f64| put_dollars(trace.bytes(), record_bytes) / days;
-    writeln!(
-        text,
-        "packing: with a record an event the peak would be {events:.0} records/s and need {:.0} \
-         shards, not {:.0}; puts would cost ${:.2} a day, not ${:.2}",
-        (events / SHARD_RECORDS_PER_SECOND as f64).max(trace.peak() / shard).ceil(),
-        (trace.peak() / shard).ceil(),
-        puts(settings.event_bytes),
-        puts(settings.record_bytes),
-    )
-    .expect("a string takes everything");
+    if trace.peak() > 0.0 {
+        writeln!(
+            text,
+            "packing: with a record an event the peak would be {events:.0} records/s and need {:.0} \
+             shards, not {:.0}; puts would cost ${:.2} a day, not ${:.2}",
+            (events / SHARD_RECORDS_PER_SECOND as f64).max(trace.peak() / shard).ceil(),
+            (trace.peak() / shard).ceil(),
+            puts(settings.event_bytes),
+            puts(settings.record_bytes),
+        )
+        .expect("a string takes everything");
+    }
     if trace.peak() <= shard * SMALL_SHARE {
         text.push_str("this traffic is small: one shard, about $11 a month, is all it needs\n");
     }

@@ -1,8 +1,6 @@
-//! Traffic over time: read from a CSV file, scaled to a peak, cut to some days.
+//! Traffic over time: scaled to a peak, cut to some days.
 
-use std::io::BufRead;
-
-use crate::clock::{SECONDS_PER_DAY, parse_time_of_day};
+use crate::clock::SECONDS_PER_DAY;
 
 /// The longest step between two rows: an hour.
 pub const STEP_SECONDS_MAX: u64 = 3_600;
@@ -30,8 +28,10 @@ pub struct Trace {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TraceError {
     /// A line is wrong.
-    #[error("line {line}: {problem}")]
+    #[error("{place} {line}: {problem}")]
     Line {
+        /// What it is: a line of text, or a data point of JSON.
+        place: &'static str,
         /// Counted from 1, comments included.
         line: u64,
         /// What is wrong, and what is expected.
@@ -42,121 +42,22 @@ pub enum TraceError {
     Whole(String),
 }
 
-fn at(line: u64, problem: impl Into<String>) -> TraceError {
-    TraceError::Line { line, problem: problem.into() }
+impl TraceError {
+    /// The same error in what is not a line.
+    pub(crate) fn placed(mut self, name: &'static str) -> Self {
+        if let Self::Line { place, .. } = &mut self {
+            *place = name;
+        }
+        self
+    }
 }
 
-fn whole(problem: impl Into<String>) -> TraceError {
+pub(crate) fn at(line: u64, problem: impl Into<String>) -> TraceError {
+    TraceError::Line { place: "line", line, problem: problem.into() }
+}
+
+pub(crate) fn whole(problem: impl Into<String>) -> TraceError {
     TraceError::Whole(problem.into())
-}
-
-/// Where the two columns stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Columns {
-    seconds: usize,
-    value: usize,
-}
-
-impl Columns {
-    const DEFAULT: Self = Self { seconds: 0, value: 1 };
-
-    fn of_header(names: [&str; 2]) -> Option<Self> {
-        let place = |name: &str| names.iter().position(|found| found.eq_ignore_ascii_case(name));
-        Some(Self { seconds: place("seconds")?, value: place("value")? })
-    }
-}
-
-/// Reads `seconds,value` rows: comments begin with `#`, a header may name the columns in either
-/// order, seconds rise in uniform steps of 1 to 3,600, values are numbers from 0 on.
-pub fn parse_trace(name: &str, mut input: impl BufRead) -> Result<Trace, TraceError> {
-    let mut columns = Columns::DEFAULT;
-    let mut values: Vec<f64> = Vec::new();
-    let (mut first_second, mut step_seconds, mut begins_at_second) = (0, 0, 0);
-    let (mut number, mut is_header_possible) = (0, true);
-    let mut text = String::new();
-    loop {
-        text.clear();
-        number += 1;
-        let read = input.read_line(&mut text).map_err(|error| at(number, error.to_string()))?;
-        if read == 0 {
-            break;
-        }
-        let line = text.trim_start_matches('\u{feff}').trim();
-        if let Some(comment) = line.strip_prefix('#') {
-            // A comment may say anything: a begin that is no time is midnight.
-            let begin = comment.trim().strip_prefix("start:").map(str::trim);
-            begins_at_second = begin.and_then(parse_time_of_day).unwrap_or(begins_at_second);
-            continue;
-        }
-        if line.is_empty() {
-            continue;
-        }
-        let mut fields = line.split(',').map(str::trim);
-        let (Some(one), Some(two), None) = (fields.next(), fields.next(), fields.next()) else {
-            return Err(at(
-                number,
-                format!("{line:?} does not have the two columns seconds,value"),
-            ));
-        };
-        if std::mem::take(&mut is_header_possible)
-            && let Some(named) = Columns::of_header([one, two])
-        {
-            columns = named;
-            continue;
-        }
-        let fields = [one, two];
-        let (second, value) = parse_row(fields[columns.seconds], fields[columns.value], number)?;
-        match values.len() {
-            0 => first_second = second,
-            1 => {
-                step_seconds =
-                    second.checked_sub(first_second).filter(|&step| step > 0).ok_or_else(|| {
-                        at(number, format!("second {second} does not come after {first_second}"))
-                    })?;
-                if step_seconds > STEP_SECONDS_MAX {
-                    let problem = format!(
-                        "a step of {step_seconds} s; steps may have 1 to {STEP_SECONDS_MAX} s"
-                    );
-                    return Err(at(number, problem));
-                }
-            }
-            rows => {
-                let expected = first_second + rows as u64 * step_seconds;
-                if second != expected {
-                    let problem = format!(
-                        "second {second} where the step of {step_seconds} s asks for {expected}: \
-                         rows must be in order, without gaps and evenly spaced"
-                    );
-                    return Err(at(number, problem));
-                }
-            }
-        }
-        values.push(value);
-    }
-    match values.len() {
-        0 => return Err(whole("no rows; expected seconds,value".to_owned())),
-        1 => return Err(whole("one row; two are needed to know the step".to_owned())),
-        _ => {}
-    }
-    Ok(Trace {
-        name: name.to_owned(),
-        step_seconds,
-        begins_at_second: (begins_at_second + first_second) % SECONDS_PER_DAY,
-        bytes_per_second: values,
-        refused_records: None,
-        record_bytes: None,
-    })
-}
-
-fn parse_row(seconds: &str, value: &str, line: u64) -> Result<(u64, f64), TraceError> {
-    let second = seconds
-        .parse::<u64>()
-        .map_err(|_| at(line, format!("{seconds:?} is no whole number of seconds from 0 on")))?;
-    let number = value.parse::<f64>().map_err(|_| at(line, format!("{value:?} is no number")))?;
-    if !number.is_finite() || number < 0.0 {
-        return Err(at(line, format!("the value {value} is not a finite number from 0 on")));
-    }
-    Ok((second, number))
 }
 
 impl Trace {
@@ -229,93 +130,30 @@ impl Trace {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Trace, TraceError> {
-        parse_trace("test", text.as_bytes())
-    }
-
-    fn refused(text: &str) -> String {
-        parse(text).expect_err("bad input").to_string()
-    }
-
-    #[test]
-    fn rows_comments_and_headers_in_either_order_are_read() {
-        let plain = parse("0,1\n60,2.5\n120,0\n").expect("a trace");
-        assert_eq!((plain.step_seconds, plain.bytes_per_second), (60, vec![1.0, 2.5, 0.0]));
-        let text = "\u{feff}# a comment, with a comma\r\n\r\n# start: 1998-06-10T13:30:00Z\r\n\
-                    value , seconds\r\n 7,300\r\n8 , 600\r\n#late\r\n9,900\r\n";
-        let named = parse(text).expect("a trace");
-        assert_eq!((named.step_seconds, named.bytes_per_second), (300, vec![7.0, 8.0, 9.0]));
-        assert_eq!(named.begins_at_second, 13 * 3_600 + 30 * 60 + 300);
-    }
-
-    #[test]
-    fn nothing_and_a_single_row_are_refused() {
-        assert_eq!(refused(""), "no rows; expected seconds,value");
-        assert_eq!(refused("# only\nseconds,value\n"), "no rows; expected seconds,value");
-        assert_eq!(refused("0,1\n"), "one row; two are needed to know the step");
-    }
-
-    #[test]
-    fn what_is_no_traffic_is_refused_with_its_line() {
-        for (text, says) in [
-            ("seconds,value\n0,1\n60,NaN\n", "line 3: the value NaN is not a finite"),
-            ("0,1\n60,-0.5\n", "line 2: the value -0.5 is not a finite"),
-            ("0,1\n60,inf\n", "line 2: the value inf is not a finite"),
-            ("0,1\n60,1e999\n", "line 2: the value 1e999 is not a finite"),
-            ("0,1\n60,many\n", "line 2: \"many\" is no number"),
-            ("0,1\n60,\n", "line 2: \"\" is no number"),
-            ("time,value\n0,1\n", "line 1: \"time\" is no whole number"),
-            ("0,1\nseconds,value\n", "line 2: \"seconds\" is no whole number"),
-            ("0.5,1\n", "line 1: \"0.5\" is no whole number"),
-            ("0,1\n60\n", "line 2: \"60\" does not have the two columns"),
-            ("0,1\n60,2,3\n", "line 2: \"60,2,3\" does not have the two columns"),
-            ("0;1\n60;2\n", "line 1: \"0;1\" does not have the two columns"),
-        ] {
-            let error = refused(text);
-            assert!(error.starts_with(says), "{text:?}: {error}");
-        }
-        let error = parse_trace("test", &b"0,1\n60,\xff\n"[..]).expect_err("no text").to_string();
-        assert!(error.starts_with("line 2: "), "{error}");
-    }
-
-    #[test]
-    fn gaps_repeats_and_irregular_steps_are_refused_with_their_line() {
-        for (text, says) in [
-            ("0,1\n60,1\n180,1\n", "line 3: second 180 where the step of 60 s asks for 120"),
-            ("0,1\n60,1\n60,1\n", "line 3: second 60 where"),
-            ("0,1\n0,1\n", "line 2: second 0 does not come after 0"),
-            ("60,1\n0,1\n", "line 2: second 0 does not come after 60"),
-            ("0,1\n7200,1\n", "line 2: a step of 7200 s"),
-        ] {
-            let error = refused(text);
-            assert!(error.starts_with(says), "{text:?}: {error}");
+    fn trace(values: &[f64]) -> Trace {
+        Trace {
+            name: "test".to_owned(),
+            step_seconds: 10,
+            begins_at_second: 0,
+            bytes_per_second: values.to_vec(),
+            refused_records: None,
+            record_bytes: None,
         }
     }
 
     #[test]
     fn the_peak_is_scaled_and_nothing_has_none() {
-        let trace = parse("0,1\n1,4\n2,0\n").expect("a trace");
-        let scaled = trace.scaled_to_peak(64e6).expect("a peak");
+        let scaled = trace(&[1.0, 4.0, 0.0]).scaled_to_peak(64e6).expect("a peak");
         assert_eq!(scaled.bytes_per_second, [16e6, 64e6, 0.0]);
-        assert_eq!(
-            parse("0,5e-324\n1,5e-324\n").expect("a trace").scaled_to_peak(2.0).map(|t| t.peak()),
-            Ok(2.0)
-        );
-        let nothing = parse("0,0\n1,0\n").expect("a trace").scaled_to_peak(1.0);
-        assert!(nothing.is_err());
+        assert_eq!(trace(&[5e-324; 2]).scaled_to_peak(2.0).map(|trace| trace.peak()), Ok(2.0));
+        assert!(trace(&[0.0; 2]).scaled_to_peak(1.0).is_err());
     }
 
     #[test]
-    fn ten_million_rows_are_read_and_too_many_days_refused() {
-        use std::fmt::Write;
-        let mut text = String::new();
-        for second in 0..10_000_000_u64 {
-            writeln!(text, "{},{}", second * 10, second % 7).expect("memory");
-        }
-        let trace = parse(&text).expect("a trace");
-        assert_eq!(trace.bytes_per_second.len(), 10_000_000);
-        let error = trace.check_length().expect_err("1,157 days").to_string();
+    fn too_many_days_are_refused() {
+        let long = trace(&vec![1.0; 10_000_000]);
+        let error = long.check_length().expect_err("1,157 days").to_string();
         assert_eq!(error, "test has 1157 days; give --days, 400 at most");
-        assert_eq!(trace.first_days(2.0).check_length(), Ok(()));
+        assert_eq!(long.first_days(2.0).check_length(), Ok(()));
     }
 }

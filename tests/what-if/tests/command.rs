@@ -67,9 +67,9 @@ fn bad_input_is_refused_with_its_line() {
     for (name, content, says) in [
         ("empty.csv", "", "empty.csv: no rows"),
         ("one.csv", "0,1\n", "one.csv: one row"),
-        ("gap.csv", "0,1\n60,1\n240,1\n", "line 3: second 240"),
-        ("nan.csv", "0,1\n60,NaN\n", "line 2: the value NaN"),
-        ("text.csv", "seconds,value\n0,1\n60,one\n", "line 3: \"one\" is no number"),
+        ("uneven.csv", "0,1\n60,1\n61,1\n", "line 3: 61 s after the earliest row"),
+        ("nan.csv", "0,1\n60,NaN\n", "line 2: the value \"NaN\""),
+        ("text.csv", "seconds,value\n0,1\n60,one\n", "line 3: the value \"one\" is not a number"),
     ] {
         let path = file(name, content);
         let done = what_if(&format!("{path} --quiet"));
@@ -77,25 +77,46 @@ fn bad_input_is_refused_with_its_line() {
         assert!(done.stdout.is_empty(), "{name}: {}", text(&done.stdout));
         assert!(text(&done.stderr).contains(says), "{name}: {}", text(&done.stderr));
     }
-    let zero = file("zero.csv", "0,0\n60,0\n");
-    let done = what_if(&format!("{zero} --peak-mbps 64"));
-    assert!(text(&done.stderr).contains("no peak to scale"), "{}", text(&done.stderr));
     let done = what_if("/nowhere.csv");
     assert!(text(&done.stderr).contains("/nowhere.csv cannot be opened"));
 }
 
 #[test]
-fn a_sweep_marks_its_frontier() {
-    let done =
-        what_if("--generate flash-crowd --days 2 --quiet --sweep target-utilisation=0.5..0.9");
+fn what_was_assumed_is_said_and_a_warning_is_never_quiet() {
+    let path = file("said.csv", "120,1e9\n60,1e9\n0,1e9\n");
+    let loud = text(&what_if(&format!("{path} --policies sluice")).stderr);
+    assert!(loud.contains("read 3 rows as bytes a second"), "{loud}");
+    assert!(loud.contains("sorted"), "{loud}");
+    let quiet = text(&what_if(&format!("{path} --policies sluice --quiet")).stderr);
+    assert!(quiet.starts_with("warning: the peak would need 1000 shards"), "{quiet}");
+    assert_eq!(quiet.lines().count(), 1, "{quiet}");
+}
+
+#[test]
+fn no_traffic_at_all_is_billed_one_shard_and_nothing_absurd_is_said() {
+    let rows: String = (0..1_440).map(|row| format!("{},0\n", row * 60)).collect();
+    let path = file("zero.csv", &rows);
+    let done = what_if(&format!("{path} --quiet"));
     let table = text(&done.stdout);
-    assert!(table.contains("target-utilization=0.5 "), "{table}{}", text(&done.stderr));
-    assert!(table.contains("target-utilization=0.9 "), "{table}{}", text(&done.stderr));
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(!table.contains("0 shards") && !table.contains("NaN"), "{table}");
+    let fixed = table.lines().find(|line| line.starts_with("fixed-at-peak")).expect("a row");
+    assert!(fixed.contains(" 0.36 "), "one shard is 24 h of $0.015: {fixed}");
+    let done = what_if(&format!("{path} --peak-mbps 64"));
+    assert!(text(&done.stderr).contains("no peak to scale"), "{}", text(&done.stderr));
+}
+
+#[test]
+fn a_sweep_marks_its_frontier() {
+    let done = what_if("--generate flash-crowd --days 2 --quiet --sweep target-utilisation=50..90");
+    let table = text(&done.stdout);
+    assert!(table.contains("TargetUtilization=50 "), "{table}{}", text(&done.stderr));
+    assert!(table.contains("TargetUtilization=90 "), "{table}{}", text(&done.stderr));
     assert!(table.contains("frontier of cost and lag p99: "), "{table}");
-    assert!(table.contains("utilization-down-max follows"), "{table}");
-    let held = "--set utilization-down-max=0.65 --sweep target-utilization=0.5..0.9";
+    assert!(table.contains("UtilizationDownMax follows"), "{table}");
+    let held = "--set UtilizationDownMax=65 --sweep TargetUtilization=50..90";
     let done = what_if(&format!("--generate flash-crowd --days 2 --quiet {held}"));
-    let says = "utilization-down-max must be below target-utilization";
+    let says = "UtilizationDownMax must be below TargetUtilization";
     assert!(text(&done.stderr).contains(says), "{}", text(&done.stderr));
 }
 

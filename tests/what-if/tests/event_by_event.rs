@@ -79,6 +79,7 @@ fn processor(cloud: &'static Rc<Cloud>, queue: &'static Queue, seed: u64) -> Sim
         transform: TransformName::Passthrough,
         record_format: RecordFormat::Kpl,
         record_bytes_target: 2_000,
+        record_bytes_max: sluice::limits::RECORD_BYTES_MAX,
         partition_by: PartitionBy::Even,
         concurrency_per_shard: PROCESSORS_PER_AWS_SHARD,
         put_attempts_max: 10,
@@ -305,8 +306,12 @@ fn fluid(traffic: Traffic, config: &ScalingConfig, payload_bytes: f64, seed: u64
         limits,
         backlog: Backlog::default(),
     };
-    let parameters =
-        Parameters { policy: config.policy.clone(), fast_alarm: false, off_peak_hours: (0, 24) };
+    let parameters = Parameters {
+        policy: config.policy.clone(),
+        fast_alarm: false,
+        off_peak_hours: (0, 24),
+        record_bytes: settings.record_bytes,
+    };
     let world = World::new(&trace, &settings, Path::LambdaRetries, shards);
     let sluice = Sluice::new(parameters);
     let mut watched = Watched { sluice, payload_bytes, timeline: String::new(), minutes: 0 };

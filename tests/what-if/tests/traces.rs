@@ -4,16 +4,16 @@
 //! pass.
 
 use std::fs::File;
-use std::io::{BufReader, Write, stderr};
+use std::io::{Write, stderr};
 use std::path::Path;
 
 use sluice_cloud::{Backlog, StreamLimits};
 use what_if::optimum;
 use what_if::policies::sluice::Parameters;
+use what_if::reading::parse_trace;
 use what_if::result::Outcome;
 use what_if::run::{Job, POLICIES};
-use what_if::template::Template;
-use what_if::trace::{Trace, parse_trace};
+use what_if::trace::Trace;
 use what_if::world::Settings;
 
 const PEAK_BYTES_PER_SECOND: f64 = 64e6;
@@ -28,7 +28,7 @@ fn read(name: &str) -> Option<Trace> {
             .ok();
         return None;
     }
-    let file = BufReader::new(File::open(path).expect("a readable trace"));
+    let file = File::open(path).expect("a readable trace");
     let trace = parse_trace(name, file).expect("a trace");
     Some(trace.scaled_to_peak(PEAK_BYTES_PER_SECOND).expect("a peak"))
 }
@@ -44,7 +44,7 @@ fn play(trace: &Trace, seed: u64, names: &[&str]) -> Vec<Outcome> {
         backlog: Backlog::default(),
         limits: StreamLimits::default(),
     };
-    let parameters = Parameters::of_template(&Template::default(), settings.shards_max);
+    let parameters = Parameters::of_template(settings.shards_max);
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     let job = Job { trace, settings: &settings, parameters: &parameters };
     job.play_all(&names, |_, _| {}).expect("policies")

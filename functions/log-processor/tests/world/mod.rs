@@ -98,6 +98,7 @@ pub fn config() -> Config {
         transform: TransformName::Passthrough,
         record_format: RecordFormat::Kpl,
         record_bytes_target: 24_900,
+        record_bytes_max: sluice::limits::RECORD_BYTES_MAX,
         partition_by: PartitionBy::Even,
         concurrency_per_shard: 1,
         put_attempts_max: 10,
@@ -125,13 +126,18 @@ pub fn messages(count: usize) -> Vec<String> {
 
 /// The payload inside a dead letter, decoded without the library.
 pub fn payload_of(body: &str) -> Value {
+    serde_json::from_slice(&raw_payload_of(body)).expect("a payload is JSON")
+}
+
+/// The same as it is.
+pub fn raw_payload_of(body: &str) -> Vec<u8> {
     use std::io::Read;
     let event: Value = serde_json::from_str(body).expect("a dead letter's body is JSON");
     let data = event["awslogs"]["data"].as_str().expect("awslogs.data is text");
     let gzip = base64_simd::STANDARD.decode_to_vec(data).expect("base64");
-    let mut json = String::new();
-    flate2::read::GzDecoder::new(&gzip[..]).read_to_string(&mut json).expect("gzip");
-    serde_json::from_str(&json).expect("a payload is JSON")
+    let mut json = Vec::new();
+    flate2::read::GzDecoder::new(&gzip[..]).read_to_end(&mut json).expect("gzip");
+    json
 }
 
 pub fn messages_of(body: &str) -> Vec<String> {

@@ -49,7 +49,13 @@ impl Minute<'_> {
     }
 
     fn firehose(&mut self, name: &str, value: f64) {
-        self.put("AWS/Firehose", name, &[("DeliveryStreamName", "archive-Firehose")], value);
+        let dimensions = [("DeliveryStreamName", "sluice-archiver-arrival")];
+        self.put("AWS/Firehose", name, &dimensions, value);
+    }
+
+    fn mapping(&mut self, name: &str, value: f64) {
+        let dimensions = [("EventSourceMappingUUID", "archive-Mapping")];
+        self.put("AWS/Lambda", name, &dimensions, value);
     }
 
     fn delivery_errors(&mut self, log_group: &str, value: f64) {
@@ -286,6 +292,12 @@ const CASES: &[Case] = &[
         calm: &[|m| m.queue(ON_FAILURE, "ApproximateNumberOfMessagesVisible", 0.0)],
     },
     Case {
+        alarm: "given-up",
+        trouble: |m| m.mapping("OnFailureDestinationDeliveredEventCount", 1.0),
+        within: 1..=10,
+        calm: &[|m| m.mapping("OnFailureDestinationDeliveredEventCount", 0.0)],
+    },
+    Case {
         alarm: "on-failure-errors",
         trouble: |m| m.lambda(ARCHIVER, "DestinationDeliveryFailures", 1.0),
         within: 1..=10,
@@ -319,6 +331,14 @@ const CASES: &[Case] = &[
         },
         within: 1..=10,
         calm: &[|m| m.put("Sluice", "ReplaysStopped", &[("FunctionName", STREAM_REPLAYER)], 0.0)],
+    },
+    Case {
+        alarm: "replay-set-aside",
+        trouble: |m| {
+            m.put("Sluice", "ReplaySetAside", &[("FunctionName", STREAM_REPLAYER)], 1.0);
+        },
+        within: 1..=10,
+        calm: &[|m| m.put("Sluice", "ReplaySetAside", &[("FunctionName", STREAM_REPLAYER)], 0.0)],
     },
     Case {
         alarm: "stream-replayer-failed",

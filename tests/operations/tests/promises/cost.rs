@@ -38,3 +38,22 @@ async fn a_day_of_a_stream_of_100_megabytes_a_second_stays_within_100_metrics_an
     // What docs/decisions.md says.
     assert_eq!((billed.len(), format!("{dollars:.2}")), (38, "11.40".to_owned()));
 }
+
+/// A person sees what a wake-up would do before it does it, and only that one.
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_of_one_wake_up_prints_the_decision_and_changes_nothing() {
+    let world = World::new(2);
+    let before = world.cloud.stream.tags();
+    for event in [
+        r#"{"shardCount":4,"dryRun":true}"#,
+        r#"{"wake":"floor","shardCount":4,"forMinutes":60,"dryRun":true}"#,
+    ] {
+        world.scale_up(event).await;
+        assert_eq!(world.cloud.stream.open_shards(), 2, "{event}");
+        assert_eq!(world.cloud.stream.tags(), before, "{event}");
+    }
+    let goals = || world.own_metrics().iter().filter(|name| name.name == "GoalShards").count();
+    assert_eq!(goals(), 1, "it reports");
+    world.scale_up(r#"{"shardCount":4}"#).await;
+    assert_ne!(world.cloud.stream.tags(), before);
+}

@@ -37,6 +37,7 @@ fn config() -> log_processor::Config {
         transform: TransformName::Passthrough,
         record_format: sluice::records::RecordFormat::Single,
         record_bytes_target: 24_900,
+        record_bytes_max: sluice::limits::RECORD_BYTES_MAX,
         partition_by: sluice::records::PartitionBy::Even,
         concurrency_per_shard: 1,
         put_attempts_max: 10,

@@ -57,3 +57,24 @@ fn an_entry_answers_every_question_in_order() {
         }
     }
 }
+
+/// An entry's address in the page, as GitHub and others make it of a heading.
+fn anchor(title: &str) -> String {
+    let kept = |c: &char| c.is_ascii_alphanumeric() || *c == '-';
+    title.to_lowercase().chars().filter(kept).collect()
+}
+
+#[test]
+fn every_alarm_ends_with_its_entry() {
+    let entries: Vec<String> = entries().into_keys().map(|title| anchor(&title)).collect();
+    for (alarm, of_stack) in all_alarms() {
+        let (_, entry) = of_stack
+            .description
+            .rsplit_once(" Runbook: docs/runbook.md#")
+            .unwrap_or_else(|| panic!("{alarm}: {}", of_stack.description));
+        assert!(entries.iter().any(|there| there == entry), "{alarm}: no entry {entry}");
+        let is_its_own = alarm == entry || alarm.to_lowercase().starts_with(entry);
+        assert!(is_its_own, "{alarm} ends with {entry}");
+        assert!(of_stack.description.chars().count() <= 1_024, "{alarm}: CloudWatch takes no more");
+    }
+}

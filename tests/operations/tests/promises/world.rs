@@ -31,7 +31,7 @@ pub const STREAM_REPLAY: &str = "again";
 /// As their templates name them.
 pub const ARCHIVER: &str = "sluice-archiver";
 pub const STREAM_REPLAYER: &str = "sluice-stream-replayer";
-const TOPIC: &str = "arn:aws:sns:eu-central-1:000000000000:operators";
+pub const TOPIC: &str = "arn:aws:sns:eu-central-1:000000000000:operators";
 pub const LOG_GROUPS: [&str; 2] = ["/app/web", "/app/worker"];
 
 /// The log-processing stack with everything that can be switched on.
@@ -77,6 +77,24 @@ pub fn stream_replay() -> Stack {
     let code = [("CodeS3Bucket", "code"), ("CodeS3Key", "stream-replayer.zip")];
     let more = [("StreamName", STREAM), ("NotifyTopicArn", TOPIC)];
     Template::read("stream-replay.yaml").launch(STREAM_REPLAY, &[code, more].concat())
+}
+
+/// The overview of all stacks.
+pub fn overview() -> Stack {
+    Template::read("overview.yaml").launch("overview", &overview_parameters())
+}
+
+/// What the overview of all stacks is told.
+pub fn overview_parameters() -> [(&'static str, &'static str); 7] {
+    [
+        ("LogProcessingStack", LOG_PROCESSING),
+        ("AutoscalingStack", AUTOSCALING),
+        ("ArchiveStack", ARCHIVE),
+        ("StreamReplayStack", STREAM_REPLAY),
+        ("StreamName", STREAM),
+        ("DeadLetterQueueName", "sluice-dead-letters-u"),
+        ("QuarantineQueueName", "carry-QuarantineQueue"),
+    ]
 }
 
 /// The alarms of all stacks.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use sluice::quote;
 use sluice::scaling::observation::{AlarmLimit, MinuteLoad};
 use sluice::scaling::shard_metrics::Switched;
 use sluice::scaling::state::State;
@@ -16,7 +17,7 @@ use sluice::scaling::{
 };
 
 use crate::clock::SECONDS_PER_MINUTE;
-use crate::template::Template;
+use crate::template::{parameter, schedule_hours};
 use crate::world::{Rule, World};
 
 /// Where the rule is documented.
@@ -45,36 +46,47 @@ pub struct Parameters {
     pub fast_alarm: bool,
     /// Hours of the day, from and until, in which scale-down runs.
     pub off_peak_hours: (u64, u64),
+    /// Bytes that the processors fill a record to.
+    pub record_bytes: f64,
 }
 
 impl Parameters {
-    /// The template's defaults, with so many shards at the most.
+    /// The templates' defaults, with at most `shards_max` shards.
     #[must_use]
-    pub fn of_template(template: &Template, shards_max: u32) -> Self {
-        let number = |name: &str| template.number(name);
-        Self {
+    pub fn of_template(shards_max: u32) -> Self {
+        let number = |name| -> f64 {
+            let default = parameter(name).default();
+            default.parse().unwrap_or_else(|_| panic!("the default of {name} is not a number"))
+        };
+        let mut parameters = Self {
             policy: Policy {
-                shard_count_default: number("ShardCountDefault") as u32,
-                shard_count_min: number("ShardCountMin") as u32,
-                shard_count_max: shards_max,
-                target_utilization: number("TargetUtilization") / 100.0,
+                shard_count_default: 0,
+                shard_count_min: 0,
+                shard_count_max: 0,
+                target_utilization: 0.0,
                 sent_by_processor: Rate {
                     bytes: number("ProcessorBytesPerSecond"),
                     records: number("ProcessorRecordsPerSecond"),
                 },
                 concurrency_per_shard: number("ConcurrencyPerShard") as u32,
-                reshard_calls_max: number("ReshardCallsMax") as u32,
-                reshards_kept_for_up: number("ReshardsKeptForUp") as u32,
-                reshards_kept_for_down: number("ReshardsKeptForDown") as u32,
-                look_back_minutes: number("LookBackMinutes") as u32,
-                calm_minutes_per_call: number("CalmMinutesPerCall") as u32,
-                drain_seconds: number("DrainSeconds"),
-                utilization_down_max: number("UtilizationDownMax") / 100.0,
-                lag_ms_max: number("LagSecondsMax") as u64 * 1_000,
+                reshard_calls_max: 0,
+                reshards_kept_for_up: 0,
+                reshards_kept_for_down: 0,
+                look_back_minutes: 0,
+                calm_minutes_per_call: 0,
+                drain_seconds: 0.0,
+                utilization_down_max: 0.0,
+                lag_ms_max: 0,
             },
-            fast_alarm: template.text("FastAlarm") == "true",
-            off_peak_hours: template.hours("OffPeakSchedule"),
+            fast_alarm: false,
+            off_peak_hours: (0, 0),
+            record_bytes: 0.0,
+        };
+        for name in SETTABLE {
+            parameters.set(name, parameter(name).default()).expect("a default within its range");
         }
+        parameters.policy.shard_count_max = shards_max;
+        parameters
     }
 }
 
@@ -83,73 +95,104 @@ impl Parameters {
 #[error("{0}")]
 pub struct BadParameter(String);
 
-/// The names that [`Parameters::set`] knows, with the range of each. Shares have fractions, all
-/// others are whole numbers.
-const SETTABLE: [(&str, f64, f64); 15] = [
-    ("target-utilization", 0.1, 1.0),
-    ("utilization-down-max", 0.01, 0.99),
-    ("shard-count-default", 1.0, 10_000.0),
-    ("shard-count-min", 1.0, 10_000.0),
-    ("shard-count-max", 1.0, 10_000.0),
-    ("reshards-kept-for-up", 0.0, 100.0),
-    ("reshards-kept-for-down", 0.0, 100.0),
-    ("calm-minutes-per-call", 0.0, 120.0),
-    ("reshard-calls-max", 1.0, 100.0),
-    ("drain-seconds", 1.0, 21_600.0),
-    ("lag-seconds-max", 1.0, 86_400.0),
-    ("look-back-minutes", 5.0, 180.0),
-    ("fast-alarm", 0.0, 1.0),
-    ("off-peak-from", 0.0, 23.0),
-    ("off-peak-until", 1.0, 24.0),
+/// The templates' parameters that [`Parameters::set`] knows.
+pub const SETTABLE: [&str; 15] = [
+    "ShardCountDefault",
+    "ShardCountMin",
+    "ShardCountMax",
+    "TargetUtilization",
+    "UtilizationDownMax",
+    "DrainSeconds",
+    "LagSecondsMax",
+    "LookBackMinutes",
+    "ReshardCallsMax",
+    "ReshardsKeptForUp",
+    "ReshardsKeptForDown",
+    "CalmMinutesPerCall",
+    "FastAlarm",
+    "OffPeakSchedule",
+    "RecordBytesTarget",
 ];
 
-impl Parameters {
-    /// The names that can be set, for a help text.
-    #[must_use]
-    pub fn settable() -> String {
-        SETTABLE.map(|(name, least, most)| format!("{name} ({least} to {most})")).join(", ")
-    }
+/// Those in percent.
+const PERCENT: [&str; 2] = ["TargetUtilization", "UtilizationDownMax"];
 
-    /// `name` as [`Parameters::set`] has it; both spellings of utilization are at home.
+impl Parameters {
+    /// The parameter called `name`, which may also be written with dashes, as in
+    /// `target-utilization`, and with either spelling of utilization.
     pub fn known_name(name: &str) -> Result<&'static str, BadParameter> {
-        let name = name.replace("utilisation", "utilization");
-        let known = SETTABLE.into_iter().find(|(known, ..)| *known == name);
-        known.map(|(known, ..)| known).ok_or_else(|| {
-            BadParameter(format!("there is no parameter {name}; there are {}", Self::settable()))
+        let plain = |name: &str| name.replace(['-', '_'], "").to_lowercase();
+        let wanted = plain(name).replace("utilisation", "utilization");
+        if ["offpeakfrom", "offpeakuntil"].contains(&wanted.as_str()) {
+            return Err(BadParameter(format!(
+                "{name} is now the stack's OffPeakSchedule: write OffPeakSchedule='cron(0/10 1-4 * * ? *)'"
+            )));
+        }
+        SETTABLE.into_iter().find(|known| plain(known) == wanted).ok_or_else(|| {
+            let known = SETTABLE.join(", ");
+            BadParameter(format!("there is no parameter {}; there are {known}", quote(name)))
         })
     }
 
-    /// Sets one parameter by its name on the command line.
-    pub fn set(&mut self, name: &str, value: f64) -> Result<(), BadParameter> {
+    /// Sets one parameter, written as for the stack: the same name, unit and range.
+    pub fn set(&mut self, name: &str, text: &str) -> Result<(), BadParameter> {
         let name = Self::known_name(name)?;
-        let known = SETTABLE.into_iter().find(|(known, ..)| *known == name);
-        let (_, least, most) = known.expect("a known name");
-        if !(least..=most).contains(&value) {
-            return Err(BadParameter(format!("{name} is {value}, outside {least} to {most}")));
-        }
-        let is_share = most <= 1.0 && name.contains("utilization");
-        if !is_share && value.fract() != 0.0 {
-            return Err(BadParameter(format!("{name} is {value}, no whole number")));
-        }
-        let policy = &mut self.policy;
+        let bad = |what: String| Err(BadParameter(format!("{name} is {}: {what}", quote(text))));
         match name {
-            "target-utilization" => policy.target_utilization = value,
-            "utilization-down-max" => policy.utilization_down_max = value,
-            "shard-count-default" => policy.shard_count_default = value as u32,
-            "shard-count-min" => policy.shard_count_min = value as u32,
-            "shard-count-max" => policy.shard_count_max = value as u32,
-            "reshards-kept-for-up" => policy.reshards_kept_for_up = value as u32,
-            "reshard-calls-max" => policy.reshard_calls_max = value as u32,
-            "drain-seconds" => policy.drain_seconds = value,
-            "lag-seconds-max" => policy.lag_ms_max = (value * 1e3) as u64,
-            "reshards-kept-for-down" => policy.reshards_kept_for_down = value as u32,
-            "look-back-minutes" => policy.look_back_minutes = value as u32,
-            "calm-minutes-per-call" => policy.calm_minutes_per_call = value as u32,
-            "fast-alarm" => self.fast_alarm = value >= 0.5,
-            "off-peak-from" => self.off_peak_hours.0 = value as u64,
-            _ => self.off_peak_hours.1 = value as u64,
+            "FastAlarm" => match text {
+                "true" | "false" => self.fast_alarm = text == "true",
+                _ => return bad("write true or false".to_owned()),
+            },
+            "OffPeakSchedule" => match schedule_hours(text) {
+                Some(hours) => self.off_peak_hours = hours,
+                None => {
+                    let form = "what-if knows every ten minutes of some hours, as in cron(0/10 1-4 * * ? *)";
+                    return bad(form.to_owned());
+                }
+            },
+            _ => {
+                let value = text.parse::<f64>().ok().filter(|value| value.is_finite());
+                let Some(value) = value else { return bad("write a plain number".to_owned()) };
+                let range = parameter(name).range().expect("numbers have a range");
+                let is_percent = PERCENT.contains(&name);
+                if is_percent
+                    && value > 0.0
+                    && (value < 1.0 || !range.contains(&value) && value <= 1.0)
+                {
+                    let percent = (value * 1e8).round() / 1e6;
+                    return bad(format!("it is in percent, as in the stack; write {percent}"));
+                }
+                if !range.contains(&value) {
+                    let unit = if is_percent { " percent" } else { "" };
+                    return bad(format!("it may be {} to {}{unit}", range.start(), range.end()));
+                }
+                if !is_percent && value.fract() != 0.0 {
+                    return bad("it is a whole number".to_owned());
+                }
+                self.set_number(name, value);
+            }
         }
         Ok(())
+    }
+
+    fn set_number(&mut self, name: &str, value: f64) {
+        let policy = &mut self.policy;
+        match name {
+            "TargetUtilization" => policy.target_utilization = value / 100.0,
+            "UtilizationDownMax" => policy.utilization_down_max = value / 100.0,
+            "ShardCountDefault" => policy.shard_count_default = value as u32,
+            "ShardCountMin" => policy.shard_count_min = value as u32,
+            "ShardCountMax" => policy.shard_count_max = value as u32,
+            "ReshardsKeptForUp" => policy.reshards_kept_for_up = value as u32,
+            "ReshardsKeptForDown" => policy.reshards_kept_for_down = value as u32,
+            "ReshardCallsMax" => policy.reshard_calls_max = value as u32,
+            "DrainSeconds" => policy.drain_seconds = value,
+            "LagSecondsMax" => policy.lag_ms_max = value as u64 * 1_000,
+            "LookBackMinutes" => policy.look_back_minutes = value as u32,
+            "CalmMinutesPerCall" => policy.calm_minutes_per_call = value as u32,
+            "RecordBytesTarget" => self.record_bytes = value,
+            _ => unreachable!("{name} is not a number"),
+        }
     }
 
     /// Refuses parameters that contradict each other, as the functions themselves would.
@@ -157,14 +200,11 @@ impl Parameters {
         let policy = &self.policy;
         let bad = |what: &str| Err(BadParameter(what.to_owned()));
         if policy.utilization_down_max >= policy.target_utilization {
-            return bad("utilization-down-max must be below target-utilization");
+            return bad("UtilizationDownMax must be below TargetUtilization");
         }
         let (min, max) = (policy.shard_count_min, policy.shard_count_max);
         if !(min..=max).contains(&policy.shard_count_default) {
-            return bad("shard-count-default must lie from shard-count-min to shard-count-max");
-        }
-        if self.off_peak_hours.0 >= self.off_peak_hours.1 {
-            return bad("off-peak-from must come before off-peak-until");
+            return bad("ShardCountDefault must lie from ShardCountMin to ShardCountMax");
         }
         Ok(())
     }
