@@ -119,6 +119,10 @@ impl Run {
         let Done { letter, after } = done;
         let report = &mut self.report;
         let mut is_of_use = true;
+        report.answered += u64::from(matches!(
+            after,
+            After::Delivered | After::Quarantined | After::HandedBack { .. }
+        ));
         match after {
             After::Delivered => report.replayed += 1,
             After::Quarantined | After::Quarantine(_) => report.quarantined += 1,

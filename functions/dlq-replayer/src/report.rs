@@ -29,6 +29,8 @@ pub enum Stop {
 pub struct Report {
     /// Dead letters of which the stream now has every event that was not filtered.
     pub replayed: u64,
+    /// Dead letters for which the processor gave an answer, whatever became of them.
+    pub answered: u64,
     /// Dead letters that failed; those that the processor handed back among them.
     pub failed: u64,
     /// Dead letters that the processor replaced by what it could not deliver of them.
@@ -58,6 +60,7 @@ impl Report {
     pub fn new(hop: u32, dry_run: bool) -> Self {
         Self {
             replayed: 0,
+            answered: 0,
             failed: 0,
             handed_back: 0,
             quarantined: 0,
@@ -76,6 +79,7 @@ impl Report {
     pub fn to_line(&self, config: &Config, now_ms: u64) -> String {
         let mut line = EmfLine::new(now_ms, &[("FunctionName", &config.function_name)]);
         line.metric("DeadLettersReplayed", Unit::Count, self.replayed)
+            .metric("DeadLettersAnswered", Unit::Count, self.answered)
             .metric("DeadLettersFailed", Unit::Count, self.failed)
             .metric("DeadLettersQuarantined", Unit::Count, self.quarantined)
             .metric("OldestDeadLetterAge", Unit::Seconds, self.oldest_age_seconds);

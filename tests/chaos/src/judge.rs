@@ -86,6 +86,8 @@ pub struct Verdict {
     pub quarantined: u64,
     /// Events that the transform left out and that are nowhere else.
     pub filtered: u64,
+    /// Events that Lambda deleted before any function saw them, and that are nowhere else.
+    pub deleted: u64,
     /// What must not be, in words.
     pub failures: Vec<String>,
 }
@@ -94,9 +96,14 @@ pub struct Verdict {
 const NAMED_MAX: usize = 5;
 
 /// Judges the places of everything that was `sent`. `is_filtered` says which events the transform
-/// has left out.
+/// has left out, `is_deleted` which Lambda has deleted from its queue.
 #[must_use]
-pub fn judge(sent: &Sent, places: &Places, is_filtered: impl Fn(usize) -> bool) -> Verdict {
+pub fn judge(
+    sent: &Sent,
+    places: &Places,
+    is_filtered: impl Fn(usize) -> bool,
+    is_deleted: impl Fn(usize) -> bool,
+) -> Verdict {
     let mut verdict = Verdict::default();
     let mut misplaced = Vec::new();
     for id in 0..sent.len() {
@@ -112,6 +119,8 @@ pub fn judge(sent: &Sent, places: &Places, is_filtered: impl Fn(usize) -> bool) 
             verdict.quarantined += 1;
         } else if is_filtered(id) {
             verdict.filtered += 1;
+        } else if dead_letters == 0 && is_deleted(id) {
+            verdict.deleted += 1;
         } else if dead_letters == 0 {
             verdict.lost.push(id);
         }

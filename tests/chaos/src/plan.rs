@@ -4,6 +4,7 @@ use std::fmt;
 
 use fastrand::Rng;
 use sluice::records::RecordFormat;
+use sluice_cloud::Backlog;
 use sluice_cloud::lambda::InvokeFault;
 use sluice_cloud::queue::QueueFault;
 
@@ -54,11 +55,13 @@ pub enum Family {
     ReplayersKilled,
     /// Several of these.
     Mixed,
+    /// Processors cannot keep up, and Lambda deletes events that wait for them.
+    QueueDrops,
 }
 
 impl Family {
     /// All of them; seeds take turns.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Calm,
         Self::PartialFailuresOfOnePercent,
         Self::PartialFailuresOfThirtyPercent,
@@ -77,6 +80,7 @@ impl Family {
         Self::ProcessorsKilled,
         Self::ReplayersKilled,
         Self::Mixed,
+        Self::QueueDrops,
     ];
 
     /// Its name in reports.
@@ -101,6 +105,7 @@ impl Family {
             Self::ProcessorsKilled => "processors killed",
             Self::ReplayersKilled => "replayers killed",
             Self::Mixed => "mixed",
+            Self::QueueDrops => "queue-drops",
         }
     }
 }
@@ -183,6 +188,8 @@ pub enum Trouble {
     PayloadTwice(f64),
     /// What a replayer receives shows again so many times too early.
     VisibilityDividedBy(u32),
+    /// Lambda treats a queue that processors cannot keep up with like this.
+    Backlog(Backlog),
 }
 
 impl Trouble {
@@ -202,7 +209,7 @@ impl Trouble {
             Self::Queues(_, chance, QueueFault::Error | QueueFault::Hang) => *chance >= 1.0,
             Self::Queues(..) => true,
             Self::Lambda(_, _, what) => *what == InvokeFault::AnswerLost,
-            Self::StreamGone(_) | Self::ProcessorsStopped(_) => false,
+            Self::StreamGone(_) | Self::ProcessorsStopped(_) | Self::Backlog(_) => false,
             Self::Kill(..)
             | Self::KillAtAnyMoment(..)
             | Self::PayloadTwice(_)
@@ -231,6 +238,11 @@ impl fmt::Display for Trouble {
             }
             Self::PayloadTwice(chance) => write!(out, "payloads twice {chance:.3}"),
             Self::VisibilityDividedBy(by) => write!(out, "visibility divided by {by}"),
+            Self::Backlog(Backlog { events, fill_min, deleted }) => write!(
+                out,
+                "Lambda reads more slowly from {events:.0} events on, down to {fill_min:.2}, and \
+                 deletes {deleted:.3}"
+            ),
         }
     }
 }
@@ -342,7 +354,11 @@ impl Plan {
             troubles: Vec::new(),
         };
         if family == Family::Mixed {
-            let mut others = Family::ALL[1..Family::ALL.len() - 1].to_vec();
+            // What Lambda deletes is lost by design, so it has a family of its own.
+            let mut others = Family::ALL.to_vec();
+            others.retain(|other| {
+                !matches!(other, Family::Calm | Family::Mixed | Family::QueueDrops)
+            });
             rng.shuffle(&mut others);
             for other in &others[..rng.usize(3..=6)] {
                 plan.bring(*other, &mut rng);
@@ -466,6 +482,20 @@ impl Plan {
                 self.troubles.push(Trouble::Stream(whole, 1.0, StreamTrouble::Refuses(0.2)));
                 self.make_dead_letters(rng);
             }
+            Family::QueueDrops => {
+                // Many small payloads, few processors, and a stream that keeps them waiting.
+                self.processors = rng.u32(1..=2);
+                self.payload_events_max = rng.usize(5..=15);
+                self.traffic_ms = rng.u64(10..=20) * MINUTE_MS;
+                self.put_attempts_max = rng.u32(8..=12);
+                let backlog = Backlog {
+                    events: f64::from(rng.u32(1..=10)),
+                    fill_min: between(rng, 0.3, 1.0),
+                    deleted: between(rng, 0.01, 0.2),
+                };
+                self.troubles.push(Trouble::Backlog(backlog));
+                self.make_dead_letters(rng);
+            }
             Family::ReplayersKilled => {
                 self.troubles.push(Trouble::Kill(Role::Replayer, between(rng, 0.01, 0.3)));
                 let chance = between(rng, 0.0, 0.5);
@@ -491,6 +521,16 @@ impl Plan {
     #[must_use]
     pub fn faults_end_ms(&self) -> u64 {
         self.traffic_ms + AFTER_TRAFFIC_MS
+    }
+
+    /// How Lambda treats a queue that processors cannot keep up with.
+    #[must_use]
+    pub fn backlog(&self) -> Backlog {
+        let backlog = self.troubles.iter().find_map(|trouble| match trouble {
+            Trouble::Backlog(backlog) => Some(*backlog),
+            _ => None,
+        });
+        backlog.unwrap_or_default()
     }
 
     /// Whether events may arrive twice whatever the functions do.

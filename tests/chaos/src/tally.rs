@@ -31,6 +31,9 @@ pub struct Tally {
     pub filtered: u64,
     /// Events that are nowhere.
     pub lost: u64,
+    /// Events that Lambda deleted before any function saw them.
+    #[serde(default)]
+    pub deleted: u64,
     /// Events that were sent by plans without injected duplicates.
     pub events_clean: u64,
     /// Copies beyond the first, of those.
@@ -59,6 +62,7 @@ impl Tally {
             quarantined: verdict.quarantined,
             filtered: verdict.filtered,
             lost: verdict.lost.len() as u64,
+            deleted: verdict.deleted,
             events_clean: if_clean(outcome.events),
             duplicates_own: if_clean(verdict.duplicates),
             duplicates_injected: verdict.duplicates - if_clean(verdict.duplicates),
@@ -82,6 +86,7 @@ impl Tally {
         self.quarantined += other.quarantined;
         self.filtered += other.filtered;
         self.lost += other.lost;
+        self.deleted += other.deleted;
         self.events_clean += other.events_clean;
         self.duplicates_own += other.duplicates_own;
         self.duplicates_injected += other.duplicates_injected;
@@ -125,7 +130,7 @@ impl fmt::Display for Table {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             out,
-            "{:<26}{:>6}{:>11}{:>11}{:>11}{:>11}{:>9}{:>9}{:>6}{:>10}{:>10}{:>8}",
+            "{:<26}{:>6}{:>11}{:>11}{:>11}{:>11}{:>9}{:>9}{:>6}{:>9}{:>10}{:>10}{:>8}",
             "family",
             "seeds",
             "events",
@@ -135,6 +140,7 @@ impl fmt::Display for Table {
             "quarant.",
             "filtered",
             "lost",
+            "deleted",
             "dup. own",
             "dup. inj.",
             "killed"
@@ -143,7 +149,7 @@ impl fmt::Display for Table {
         for (name, tally) in rows.chain([("all", &self.whole)]) {
             writeln!(
                 out,
-                "{name:<26}{:>6}{:>11}{:>11}{:>11}{:>11}{:>9}{:>9}{:>6}{:>10}{:>10}{:>8}",
+                "{name:<26}{:>6}{:>11}{:>11}{:>11}{:>11}{:>9}{:>9}{:>6}{:>9}{:>10}{:>10}{:>8}",
                 tally.seeds,
                 tally.events,
                 tally.delivered,
@@ -152,6 +158,7 @@ impl fmt::Display for Table {
                 tally.quarantined,
                 tally.filtered,
                 tally.lost,
+                tally.deleted,
                 rate(tally.duplicates_own, tally.events_clean),
                 rate(tally.duplicates_injected, tally.events - tally.events_clean),
                 tally.deaths,

@@ -102,12 +102,12 @@ pub struct Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Verdict { lost, duplicates, delivered, quarantined, filtered, failures } =
+        let Verdict { lost, duplicates, delivered, quarantined, filtered, deleted, failures } =
             &self.verdict;
         write!(
             out,
             "{} events: {delivered} delivered, {filtered} filtered, {quarantined} quarantined, {} \
-             lost; {} dead-lettered, {} replayed; {duplicates} duplicates, {} handed over twice; {} \
+             lost, {deleted} deleted by Lambda; {} dead-lettered, {} replayed; {duplicates} duplicates, {} handed over twice; {} \
              killed; at rest after {} h; history {:016x}",
             self.events,
             lost.len(),
@@ -453,6 +453,7 @@ impl World {
         let handler = move |event: String| Rc::clone(&world).invoke_processor(event).boxed_local();
         let asynchronous = Asynchronous {
             dead_letter_queue: Some(Rc::clone(&self.queue)),
+            backlog: self.plan.backlog(),
             ..Asynchronous::default()
         };
         AsyncFunction::start(Rc::clone(&self.cloud), PROCESSOR, asynchronous, Rc::new(handler))
@@ -464,7 +465,7 @@ impl World {
         let asynchronous = Asynchronous {
             retries_max: REPLAYER_RETRIES_MAX,
             age_seconds_max: REPLAYER_AGE_SECONDS_MAX,
-            dead_letter_queue: None,
+            ..Asynchronous::default()
         };
         AsyncFunction::start(Rc::clone(&self.cloud), REPLAYER, asynchronous, Rc::new(handler))
     }
@@ -618,7 +619,9 @@ impl World {
         let places = self.places();
         let sent = self.sent.borrow();
         let filtered = self.filtered.borrow();
-        let mut verdict = judge(&sent, &places, |id| filtered.contains(&id));
+        let deleted = Copies::in_bodies(&sent, processors.deleted());
+        let is_deleted = |id| deleted.of(id) > 0;
+        let mut verdict = judge(&sent, &places, |id| filtered.contains(&id), is_deleted);
         let left = self.queue.stored().len();
         if !is_at_rest {
             let waiting = processors.in_flight();
@@ -627,7 +630,7 @@ impl World {
             verdict.failures.push(failure);
         }
         for (what, number) in [
-            ("events were deleted by Lambda", processors.dropped().len()),
+            ("dead letters were deleted by Lambda", processors.dropped().len()),
             ("dead letters expired", self.queue.expired().len()),
             ("quarantined messages expired", self.quarantine.expired().len()),
         ] {

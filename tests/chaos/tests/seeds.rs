@@ -18,7 +18,7 @@ fn table(seeds: impl Iterator<Item = u64>) -> Table {
         assert!(failures.is_empty(), "{plan}\n  {outcome}\nto repeat: {repeat}");
         let tally = Tally::of(&plan, &outcome);
         assert_eq!(
-            tally.delivered + tally.quarantined + tally.filtered,
+            tally.delivered + tally.quarantined + tally.filtered + tally.deleted,
             tally.events,
             "{plan}\n  {outcome}\nto repeat: {repeat}"
         );
@@ -35,22 +35,29 @@ fn families(range: std::ops::Range<usize>) -> Table {
 #[test]
 fn nothing_is_lost_where_the_stream_and_the_queues_fail() {
     let whole = families(0..8).whole;
-    assert_eq!((whole.seeds, whole.lost, whole.failed), (16, 0, 0));
+    assert_eq!((whole.seeds, whole.lost, whole.deleted, whole.failed), (16, 0, 0, 0));
     assert!(whole.dead_lettered > 0 && whole.replayed > 0, "{whole:?}");
 }
 
 #[test]
 fn nothing_is_lost_where_things_come_twice_and_poison_comes() {
     let whole = families(8..14).whole;
-    assert_eq!((whole.seeds, whole.lost, whole.failed), (12, 0, 0));
+    assert_eq!((whole.seeds, whole.lost, whole.deleted, whole.failed), (12, 0, 0, 0));
     assert!(whole.duplicates_injected > 0 && whole.quarantined > 0, "{whole:?}");
 }
 
 #[test]
 fn nothing_is_lost_where_functions_are_throttled_and_killed() {
     let whole = families(14..18).whole;
-    assert_eq!((whole.seeds, whole.lost, whole.failed), (8, 0, 0));
+    assert_eq!((whole.seeds, whole.lost, whole.deleted, whole.failed), (8, 0, 0, 0));
     assert!(whole.deaths > 100 && whole.duplicates_injected > 0, "{whole:?}");
+}
+
+#[test]
+fn what_lambda_deletes_before_a_function_sees_it_is_counted_and_nothing_else_is_lost() {
+    let whole = families(18..19).whole;
+    assert_eq!((whole.seeds, whole.lost, whole.failed), (2, 0, 0));
+    assert!(whole.deleted > 0 && whole.dead_lettered > 0, "{whole:?}");
 }
 
 #[test]

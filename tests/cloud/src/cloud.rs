@@ -242,6 +242,13 @@ impl Cloud {
         self.rng.borrow_mut().u64(range)
     }
 
+    /// Whether something of this chance happens.
+    #[must_use]
+    pub fn chance(&self, chance: f64) -> bool {
+        // Nothing is drawn for what cannot happen, so that it changes no seed.
+        chance > 0.0 && self.rng.borrow_mut().f64() < chance
+    }
+
     /// Every call of the control plane so far.
     #[must_use]
     pub fn calls(&self) -> Vec<ControlCall> {
@@ -369,7 +376,11 @@ impl Cloud {
         let values = [
             ("AsyncEventsReceived", counts.received),
             ("Invocations", counts.invocations),
-            ("AsyncEventAge", counts.age_ms_max),
+            ("Errors", counts.errors),
+            ("Throttles", counts.throttles),
+            ("AsyncEventsDropped", counts.dropped),
+            // Never nothing: no event is handed over in the millisecond in which it came.
+            ("AsyncEventAge", counts.age_ms_max.max(counts.invocations.min(1))),
         ];
         for (name, value) in values.into_iter().filter(|&(_, value)| value > 0) {
             let metric = MetricName::new("AWS/Lambda", name, &[("FunctionName", function)]);

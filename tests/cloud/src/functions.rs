@@ -1,9 +1,10 @@
 //! Lambda's asynchronous invocation: a queue before a function.
 //!
 //! An event that finds no free execution environment goes back and is tried again within a second,
-//! then within twice as long, up to five minutes. An event whose invocation fails is tried twice
-//! more, after one minute and after two. What was never handled within six hours, or failed for
-//! good, goes to the function's dead-letter queue.
+//! then within twice as long, up to five minutes; in a long queue it waits longer and is read later
+//! ([`Backlog`]). An event whose invocation fails is tried twice more, after one minute and after two.
+//! What was never handled within six hours, or failed for good, goes to the function's dead-letter
+//! queue.
 //!
 //! A synchronous invocation takes one of the same execution environments, or is refused when none is
 //! free; [`crate::lambda`] is the API for that.
@@ -18,6 +19,7 @@ use sluice::ports::Clock;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
 
+use crate::backlog::Backlog;
 use crate::cloud::Cloud;
 use crate::fluid::QUEUE_SECONDS_MAX;
 use crate::queue::Queue;
@@ -59,11 +61,18 @@ pub struct Asynchronous {
     pub age_seconds_max: u64,
     /// `DeadLetterConfig`; without one, [`AsyncFunction::dropped`] shows what is gone.
     pub dead_letter_queue: Option<Rc<Queue>>,
+    /// What happens when the function cannot keep up.
+    pub backlog: Backlog,
 }
 
 impl Default for Asynchronous {
     fn default() -> Self {
-        Self { retries_max: 2, age_seconds_max: QUEUE_SECONDS_MAX, dead_letter_queue: None }
+        Self {
+            retries_max: 2,
+            age_seconds_max: QUEUE_SECONDS_MAX,
+            dead_letter_queue: None,
+            backlog: Backlog::default(),
+        }
     }
 }
 
@@ -81,8 +90,12 @@ struct Pending {
 pub struct AsyncCounts {
     /// `AsyncEventsReceived`.
     pub received: u64,
-    /// `Invocations`.
+    /// `Invocations`, synchronous ones included.
     pub invocations: u64,
+    /// `Errors`.
+    pub errors: u64,
+    /// `AsyncEventsDropped`: given up, with or without a dead-letter queue to take them.
+    pub dropped: u64,
     /// Tries that found no free environment.
     pub throttles: u64,
     /// The longest that an event waited for its first invocation.
@@ -91,14 +104,24 @@ pub struct AsyncCounts {
 
 #[derive(Default)]
 struct State {
-    queue: Vec<Pending>,
+    /// By the time at which it is due, then by arrival.
+    queue: BTreeMap<(u64, u64), Pending>,
+    queued: u64,
     running: u32,
     /// On their way to the dead-letter queue.
     dying: u32,
     dropped: Vec<String>,
+    deleted: Vec<String>,
     requests: u64,
     /// Since it was last taken.
     counts: AsyncCounts,
+}
+
+impl State {
+    fn put(&mut self, pending: Pending) {
+        self.queued += 1;
+        self.queue.insert((pending.due_ms, self.queued), pending);
+    }
 }
 
 /// A function and the queue before it. Runs inside a `LocalSet`.
@@ -137,7 +160,7 @@ impl AsyncFunction {
         let mut state = self.state.borrow_mut();
         state.counts.received += 1;
         let due_ms = queued_ms;
-        state.queue.push(Pending { event, queued_ms, due_ms, throttles: 0, failures: 0 });
+        state.put(Pending { event, queued_ms, due_ms, throttles: 0, failures: 0 });
         drop(state);
         self.changed.notify_one();
     }
@@ -153,12 +176,16 @@ impl AsyncFunction {
             return None;
         }
         state.running += 1;
+        state.counts.invocations += 1;
         drop(state);
         let (sender, receiver) = oneshot::channel();
         let function = Rc::clone(self);
         spawn_local(async move {
             let result = (function.handler)(event).await;
-            function.state.borrow_mut().running -= 1;
+            let mut state = function.state.borrow_mut();
+            state.running -= 1;
+            state.counts.errors += u64::from(result.is_err());
+            drop(state);
             function.changed.notify_one();
             // Nobody may be there to hear it.
             let _ = sender.send(result);
@@ -187,6 +214,12 @@ impl AsyncFunction {
         self.state.borrow().dropped.clone()
     }
 
+    /// What Lambda deleted without having tried to hand it over, and without a word.
+    #[must_use]
+    pub fn deleted(&self) -> Vec<String> {
+        self.state.borrow().deleted.clone()
+    }
+
     /// What became of the events since this was last asked.
     #[must_use]
     pub fn take_counts(&self) -> AsyncCounts {
@@ -212,21 +245,27 @@ impl AsyncFunction {
         let now_ms = self.cloud.clock().epoch_ms();
         let concurrency = self.cloud.account.borrow().concurrency(&self.name);
         let mut state = self.state.borrow_mut();
-        // In order of time, then of arrival: sorting is stable.
-        state.queue.sort_by_key(|pending| pending.due_ms);
-        let due = state.queue.partition_point(|pending| pending.due_ms <= now_ms);
-        let due: Vec<Pending> = state.queue.drain(..due).collect();
-        for mut pending in due {
+        let backlog = self.asynchronous.backlog;
+        let waiting = state.queue.len() as f64;
+        let fill = backlog.fill(waiting);
+        let slots = backlog.slots(concurrency, waiting, now_ms);
+        let later = state.queue.split_off(&(now_ms + 1, 0));
+        for mut pending in std::mem::replace(&mut state.queue, later).into_values() {
             if now_ms - pending.queued_ms > self.asynchronous.age_seconds_max * 1_000 {
                 state.dying += 1;
                 let bury = Rc::clone(self).bury(pending.event, "429", "EventAgeExceeded".into());
                 spawn_local(bury);
-            } else if state.running >= concurrency {
-                let pause_ms = (THROTTLED_MS << pending.throttles.min(20)).min(THROTTLED_MS_MAX);
+            } else if state.running >= slots {
+                if self.cloud.chance(backlog.deleted) {
+                    state.deleted.push(pending.event);
+                    continue;
+                }
+                let pause_ms = (THROTTLED_MS << pending.throttles.min(20)) as f64 / fill;
+                let pause_ms = (pause_ms as u64).min(THROTTLED_MS_MAX);
                 pending.throttles += 1;
                 pending.due_ms = now_ms + self.cloud.draw(pause_ms / 2..=pause_ms);
                 state.counts.throttles += 1;
-                state.queue.push(pending);
+                state.put(pending);
             } else {
                 state.running += 1;
                 state.counts.invocations += 1;
@@ -237,7 +276,7 @@ impl AsyncFunction {
                 spawn_local(Rc::clone(self).attempt(pending));
             }
         }
-        state.queue.iter().map(|pending| pending.due_ms).min()
+        state.queue.first_key_value().map(|(&(due_ms, _), _)| due_ms)
     }
 
     async fn attempt(self: Rc<Self>, mut pending: Pending) {
@@ -246,10 +285,11 @@ impl AsyncFunction {
         let mut state = self.state.borrow_mut();
         state.running -= 1;
         if let Err(failure) = result {
+            state.counts.errors += 1;
             pending.failures += 1;
             if pending.failures <= self.asynchronous.retries_max {
                 pending.due_ms = now_ms + FAILED_MS * u64::from(pending.failures);
-                state.queue.push(pending);
+                state.put(pending);
             } else {
                 state.dying += 1;
                 let message = failure.message.chars().take(ERROR_MESSAGE_CHARS_MAX).collect();
@@ -262,6 +302,7 @@ impl AsyncFunction {
 
     /// Puts the raw event into the dead-letter queue, or gives up and deletes it.
     async fn bury(self: Rc<Self>, event: String, code: &'static str, message: String) {
+        self.state.borrow_mut().counts.dropped += 1;
         let mut is_taken = false;
         if let Some(queue) = &self.asynchronous.dead_letter_queue {
             let request = {

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod alarm_rule;
+pub mod backlog;
 pub mod clock;
 pub mod cloud;
 pub mod cloudwatch;
@@ -23,6 +24,7 @@ pub mod shards;
 pub mod stream;
 
 pub use account::Account;
+pub use backlog::Backlog;
 pub use clock::{SkewedClock, VirtualClock};
 pub use cloud::{Cloud, CloudMetrics, CloudStream, Control, ControlCall, ControlFault};
 pub use event_source_mapping::{EventSourceMapping, MappingCounts, MappingSettings};

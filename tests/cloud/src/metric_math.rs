@@ -164,6 +164,23 @@ impl Context<'_> {
                     .reduce(|left, right| meet(left, right, |left, right| Some(of(left, right))));
                 met.ok_or_else(|| "an empty list".to_owned())
             }
+            ("MAX", [series]) => match self.evaluate(series)? {
+                Value::Series(series) => {
+                    Ok(Value::Scalar(series.into_values().fold(f64::NEG_INFINITY, f64::max)))
+                }
+                Value::Scalar(_) => Err("MAX takes a series or a list".to_owned()),
+            },
+            ("RUNNING_SUM", [series]) => {
+                let Value::Series(mut series) = self.evaluate(series)? else {
+                    return Err("RUNNING_SUM takes a series".to_owned());
+                };
+                let mut sum = 0.0;
+                for value in series.values_mut() {
+                    sum += *value;
+                    *value = sum;
+                }
+                Ok(Value::Series(series))
+            }
             ("PERIOD", [Node::Name(_)]) => Ok(Value::Scalar(self.period_seconds as f64)),
             _ => Err(format!("{name} is not played here")),
         }
@@ -313,6 +330,14 @@ mod tests {
         assert_eq!(evaluated("a + never"), Ok(vec![]));
         assert_eq!(evaluated("a / PERIOD(a) * 60"), Ok(vec![(0, 1.0), (1, 2.0), (2, 4.0)]));
         assert_eq!(evaluated("MAX([a, b])"), Ok(vec![(1, 10.0), (2, 4.0)]));
+    }
+
+    #[test]
+    fn sums_run_from_the_first_data_point_and_a_maximum_is_one_number() {
+        assert_eq!(evaluated("RUNNING_SUM(a)"), Ok(vec![(0, 1.0), (1, 3.0), (2, 7.0)]));
+        assert_eq!(evaluated("RUNNING_SUM(b - a)"), Ok(vec![(1, 8.0), (2, 4.0)]));
+        assert_eq!(evaluated("b - MAX(a)"), Ok(vec![(1, 6.0), (2, -4.0)]));
+        assert_eq!(evaluated("b - MAX(never)").map(|points| points.len()), Ok(2));
     }
 
     #[test]

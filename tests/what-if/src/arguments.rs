@@ -83,6 +83,15 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value = "1", value_parser = number(0.0..=100.0), help_heading = READING)]
     pub readers: f64,
 
+    /// The share of their time that Lambda keeps processors busy while its queue is long. AWS
+    /// documents that it reads a long queue more slowly, not how slowly: 0.75 is a guess.
+    #[arg(long, value_name = "N", default_value = "0.75", value_parser = number(0.05..=1.0), help_heading = READING)]
+    pub queue_fill: f64,
+    /// The chance that Lambda deletes a payload each time it finds no processor. AWS documents that
+    /// it may, not how often.
+    #[arg(long, value_name = "N", default_value = "0", value_parser = number(0.0..=1.0), help_heading = READING)]
+    pub queue_deletes: f64,
+
     /// Only these policies.
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = POLICIES, help_heading = POLICY)]
     pub policies: Vec<String>,

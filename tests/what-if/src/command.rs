@@ -4,7 +4,7 @@ use std::io::{Write, stderr};
 
 use anyhow::{Context, bail};
 use sluice::limits::{SHARD_BYTES_PER_SECOND, SHARDS_MAX};
-use sluice_cloud::StreamLimits;
+use sluice_cloud::{Backlog, StreamLimits};
 
 use crate::arguments::{Arguments, Setting, Sweep};
 #[cfg(feature = "cloudwatch")]
@@ -80,6 +80,11 @@ fn settings(arguments: &Arguments, trace: &Trace, parameters: &Parameters) -> Se
         readers: arguments.readers,
         shards_max: shards_max(trace),
         limits: StreamLimits::default(),
+        backlog: Backlog {
+            fill_min: arguments.queue_fill,
+            deleted: arguments.queue_deletes,
+            ..Backlog::default()
+        },
     }
 }
 

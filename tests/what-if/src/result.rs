@@ -92,7 +92,8 @@ pub struct Outcome {
     pub lag_max: u64,
     /// Offered to the stream and refused, MB.
     pub refused_megabytes: f64,
-    /// Given up by Lambda after six hours, MB; it goes to the dead-letter queue.
+    /// Given up by Lambda after six hours, which goes to the dead-letter queue, or deleted from its
+    /// queue, MB.
     pub lost_megabytes: f64,
     /// Still waiting seven hours after the traffic's end, MB.
     pub undelivered_megabytes: f64,

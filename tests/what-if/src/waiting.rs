@@ -2,8 +2,9 @@
 //!
 //! [`Path::LambdaRetries`] is Lambda's asynchronous queue as documented: an event that finds no
 //! concurrency is tried again after 1 s, then after twice as long each time, up to 5 min, and is
-//! given up after 6 h. So a backlog is not taken in order, and concurrency stands idle while events
-//! sit out their pauses. [`Path::Queue`] is an SQS queue before the processor, read by an event
+//! given up after 6 h. A long queue is read more slowly, and may lose events ([`Backlog`]). So a
+//! backlog is not taken in order, and concurrency stands idle while events sit out their pauses.
+//! [`Path::Queue`] is an SQS queue before the processor, read by an event
 //! source mapping whose maximum concurrency is that of the stream: first in, first out, and none
 //! idle.
 
@@ -13,6 +14,7 @@ use fastrand::Rng;
 use sluice::limits::{
     ASYNC_EVENT_AGE_SECONDS_MAX, ASYNC_PAUSE_SECONDS_MAX, ASYNC_PAUSE_SECONDS_MIN,
 };
+use sluice_cloud::Backlog;
 
 /// How events come to the processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +134,8 @@ pub struct Waiting {
     path: Path,
     /// Bytes of one payload: nothing smaller waits.
     payload_bytes: f64,
+    /// What Lambda does when processors cannot keep up.
+    backlog: Backlog,
     rng: Rng,
     /// By the second modulo its length: whose pause ends then.
     wheel: Vec<Vec<Cohort>>,
@@ -144,15 +148,18 @@ pub struct Waiting {
     pub lags: Lags,
     /// Bytes that were given up: they go to the dead-letter queue.
     pub given_up_bytes: f64,
+    /// Bytes that Lambda deleted, so that they are nowhere.
+    pub deleted_bytes: f64,
 }
 
 impl Waiting {
     /// Nothing waits.
     #[must_use]
-    pub fn new(path: Path, payload_bytes: f64, seed: u64) -> Self {
+    pub fn new(path: Path, payload_bytes: f64, backlog: Backlog, seed: u64) -> Self {
         Self {
             path,
             payload_bytes,
+            backlog,
             rng: Rng::with_seed(seed ^ 0x0077_6169_7469_6e67),
             wheel: vec![Vec::new(); (ASYNC_PAUSE_SECONDS_MAX as usize + 2).next_power_of_two()],
             spare: Vec::new(),
@@ -161,6 +168,7 @@ impl Waiting {
             rounded_off: 0.0,
             lags: Lags::default(),
             given_up_bytes: 0.0,
+            deleted_bytes: 0.0,
         }
     }
 
@@ -192,20 +200,20 @@ impl Waiting {
             }
             is_kept
         });
-        let load = offered / supply.bytes_per_second;
-        let part = supply.part(load);
+        let fill = self.backlog.fill(self.waiting_bytes / self.payload_bytes);
+        let part = supply.part(offered / (supply.bytes_per_second * fill));
         let mut served = Served { offered, ..Served::default() };
         self.waiting_bytes += arrived;
         let fresh = Cohort { since: second, tries: 0, bytes: arrived };
         for cohort in due.drain(..).chain([fresh]) {
-            self.try_once(second, cohort, part, &mut served);
+            self.try_once(second, cohort, part, fill, &mut served);
         }
         self.spare = due;
         served
     }
 
-    fn try_once(&mut self, second: u64, cohort: Cohort, part: f64, served: &mut Served) {
-        let throttled_bytes = self.throttled_bytes(cohort.bytes, part);
+    fn try_once(&mut self, second: u64, cohort: Cohort, part: f64, fill: f64, served: &mut Served) {
+        let mut throttled_bytes = self.throttled_bytes(cohort.bytes, part);
         let throttled = (throttled_bytes / self.payload_bytes).ceil();
         let taken_bytes = cohort.bytes - throttled_bytes;
         if taken_bytes > 0.0 {
@@ -219,14 +227,19 @@ impl Waiting {
             return;
         }
         served.throttles += throttled;
-        let pause = (ASYNC_PAUSE_SECONDS_MIN << cohort.tries.min(20)).min(ASYNC_PAUSE_SECONDS_MAX);
+        let deleted_bytes = throttled_bytes * self.backlog.deleted;
+        self.deleted_bytes += deleted_bytes;
+        self.waiting_bytes -= deleted_bytes;
+        throttled_bytes -= deleted_bytes;
+        let pause = f64::from(ASYNC_PAUSE_SECONDS_MIN << cohort.tries.min(20)) / fill;
+        let pause = pause.min(f64::from(ASYNC_PAUSE_SECONDS_MAX));
         // In a flood, parts stay so large that they remain countable.
         let part_bytes = self.payload_bytes.max(self.waiting_bytes / COHORTS_MAX);
         let parts = ((throttled_bytes / part_bytes) as u64).clamp(1, PARTS_MAX);
         for place in 0..parts {
             // Pauses are drawn between half and whole, so that tries do not come in step.
             let drawn = (place as f64 + self.rng.f64()) / parts as f64;
-            let pause = f64::from(pause) * (0.5 + 0.5 * drawn) + self.rng.f64();
+            let pause = pause * (0.5 + 0.5 * drawn) + self.rng.f64();
             let due = second + (pause as u64).max(1);
             let slot = due as usize & (self.wheel.len() - 1);
             let bytes = throttled_bytes / parts as f64;
@@ -282,14 +295,24 @@ mod tests {
     const SUPPLY: Supply = Supply { bytes_per_second: 8e6, places: 28.0 };
 
     fn run(path: Path, seconds: u64, arrivals: impl Fn(u64) -> f64) -> Waiting {
-        let mut waiting = Waiting::new(path, 1e5, 1);
+        run_with(path, Backlog::IDEAL, seconds, arrivals)
+    }
+
+    fn run_with(
+        path: Path,
+        backlog: Backlog,
+        seconds: u64,
+        arrivals: impl Fn(u64) -> f64,
+    ) -> Waiting {
+        let mut waiting = Waiting::new(path, 1e5, backlog, 1);
         let mut arrived = 0.0;
         let mut served = 0.0;
         for second in 0..seconds {
             arrived += arrivals(second);
             served += waiting.second(second, arrivals(second), SUPPLY).bytes;
         }
-        let placed = served + waiting.waiting_bytes() + waiting.given_up_bytes;
+        let gone = waiting.given_up_bytes + waiting.deleted_bytes;
+        let placed = served + waiting.waiting_bytes() + gone;
         assert!((placed - arrived).abs() < arrived * 1e-9 + 1.0, "{placed} of {arrived}");
         waiting
     }
@@ -297,7 +320,7 @@ mod tests {
     #[test]
     fn a_flood_is_taken_as_fast_as_the_supply_and_no_faster() {
         for (payloads, supply) in [(30.0, 20e3), (3.0, 20e3), (0.4, 300.0), (25.0, 20e3)] {
-            let mut waiting = Waiting::new(Path::LambdaRetries, 1_068.0, 7);
+            let mut waiting = Waiting::new(Path::LambdaRetries, 1_068.0, Backlog::IDEAL, 7);
             let taken: f64 = (0..3_600)
                 .map(|second| {
                     let supply = Supply { bytes_per_second: supply, places: 7.0 };
@@ -326,6 +349,38 @@ mod tests {
         let retries = run(Path::LambdaRetries, 3_600, burst);
         assert!(retries.lags.max() > queue.lags.max(), "{}", retries.lags.max());
         assert!(retries.waiting_bytes() < 1.0);
+    }
+
+    #[test]
+    fn the_longer_the_queue_the_more_slowly_it_is_read() {
+        // 24 GB in excess: 240,000 payloads, which leave at 7 MB/s at the most.
+        let flood = |second| if second < 600 { 48e6 } else { 1e6 };
+        let drained = |fill_min| {
+            let backlog = Backlog { fill_min, ..Backlog::default() };
+            let mut waiting = Waiting::new(Path::LambdaRetries, 1e5, backlog, 1);
+            (0..8 * 3_600)
+                .position(|second| {
+                    waiting.second(second, flood(second), SUPPLY);
+                    second > 600 && waiting.waiting_bytes() < 1e6
+                })
+                .expect("the queue is empty within eight hours")
+        };
+        let seconds = [1.0, 0.75, 0.5].map(drained);
+        let ratios = [1, 2].map(|place| seconds[place] as f64 / seconds[0] as f64);
+        assert!(ratios[0] > 1.25 && ratios[1] > 1.8, "{seconds:?}");
+    }
+
+    #[test]
+    fn a_queue_that_is_kept_up_with_loses_nothing_and_a_flood_may() {
+        let backlog = Backlog { deleted: 0.01, ..Backlog::default() };
+        let calm = run_with(Path::LambdaRetries, backlog, 3_600, |_| 1e6);
+        assert_eq!(calm.deleted_bytes, 0.0);
+        let flood = |second| if second < 600 { 48e6 } else { 1e6 };
+        let flooded = run_with(Path::LambdaRetries, backlog, 3_600, flood);
+        assert!(flooded.deleted_bytes > 1e8, "{}", flooded.deleted_bytes);
+        assert_eq!(run_with(Path::Queue, backlog, 3_600, flood).deleted_bytes, 0.0);
+        let default = run_with(Path::LambdaRetries, Backlog::default(), 3_600, flood);
+        assert_eq!(default.deleted_bytes, 0.0, "off unless a scenario asks for it");
     }
 
     #[test]

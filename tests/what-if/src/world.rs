@@ -6,7 +6,7 @@ use sluice::records::BURST_SECONDS;
 use sluice::scaling::{Shard, StreamStatus};
 use sluice_cloud::fluid::percentile;
 use sluice_cloud::stream::ApiError;
-use sluice_cloud::{Stream, StreamLimits, VirtualClock};
+use sluice_cloud::{Backlog, Stream, StreamLimits, VirtualClock};
 
 use crate::clock::{SECONDS_PER_DAY, SECONDS_PER_MINUTE};
 use crate::cost::{self, Bill, ScalingEffort};
@@ -44,6 +44,8 @@ pub struct Settings {
     pub shards_max: u32,
     /// What a stream allows and how long it takes.
     pub limits: StreamLimits,
+    /// What Lambda does when processors cannot keep up.
+    pub backlog: Backlog,
 }
 
 impl Settings {
@@ -114,7 +116,7 @@ impl<'a> World<'a> {
             stream: Stream::with_limits(clock, shards as usize, settings.limits),
             capacity: Capacity::Shards,
             concurrency: None,
-            waiting: Waiting::new(path, settings.payload_bytes, settings.seed),
+            waiting: Waiting::new(path, settings.payload_bytes, settings.backlog, settings.seed),
             path,
             second: 0,
             even_shards: f64::from(shards),
@@ -412,7 +414,7 @@ impl<'a> World<'a> {
             lag_p99: lags.percentile(99.0),
             lag_max: lags.max(),
             refused_megabytes: self.refused_bytes / 1e6,
-            lost_megabytes: self.waiting.given_up_bytes / 1e6,
+            lost_megabytes: (self.waiting.given_up_bytes + self.waiting.deleted_bytes) / 1e6,
             undelivered_megabytes: self.waiting.waiting_bytes().max(0.0).floor() / 1e6,
             reshards: self.calls.len() as u64,
             splits: self.splits,

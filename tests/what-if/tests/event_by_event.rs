@@ -26,7 +26,7 @@ use sluice_cloud::consumer::events_of;
 use sluice_cloud::fluid::percentile;
 use sluice_cloud::functions::Failure;
 use sluice_cloud::{
-    Account, AsyncFunction, Asynchronous, Cloud, CloudMetrics, Control, Queue, Stream,
+    Account, AsyncFunction, Asynchronous, Backlog, Cloud, CloudMetrics, Control, Queue, Stream,
     StreamLimits, VirtualClock, logs,
 };
 use tokio::task::LocalSet;
@@ -304,6 +304,7 @@ fn fluid(traffic: Traffic, config: &ScalingConfig, payload_bytes: f64, seed: u64
         readers: 1.0,
         shards_max: 16,
         limits,
+        backlog: Backlog::default(),
     };
     let parameters = Parameters {
         policy: config.policy.clone(),
@@ -381,7 +382,7 @@ fn a_short_spike_costs_and_lags_the_same() {
 
 #[test]
 fn a_step_that_stays_costs_and_lags_the_same() {
-    let payloads = |second| if second < 600 { 3 } else { 13 };
+    let payloads = |second| if second < 600 { 3 } else { 14 };
     compare(Traffic { shards: 1, seconds: 1_800, payloads }, &SEED);
 }
 

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{Write, stderr};
 use std::path::Path;
 
-use sluice_cloud::StreamLimits;
+use sluice_cloud::{Backlog, StreamLimits};
 use what_if::optimum;
 use what_if::policies::sluice::Parameters;
 use what_if::reading::parse_trace;
@@ -41,6 +41,7 @@ fn play(trace: &Trace, seed: u64, names: &[&str]) -> Vec<Outcome> {
         event_bytes: 300.0,
         readers: 1.0,
         shards_max: 128,
+        backlog: Backlog::default(),
         limits: StreamLimits::default(),
     };
     let parameters = Parameters::of_template(settings.shards_max);

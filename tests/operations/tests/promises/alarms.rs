@@ -133,6 +133,28 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        alarm: "queue-loss",
+        trouble: |m| {
+            m.lambda(PROCESSOR, "AsyncEventsReceived", 100.0);
+            m.lambda(PROCESSOR, "Invocations", 90.0);
+            m.lambda(PROCESSOR, "AsyncEventAge", 1_000.0);
+        },
+        // Three hours.
+        within: 120..=185,
+        calm: &[
+            // One of them each twice, some given up, and replays.
+            |m| {
+                m.lambda(PROCESSOR, "AsyncEventsReceived", 100.0);
+                m.lambda(PROCESSOR, "Invocations", 120.0);
+                m.lambda(PROCESSOR, "Errors", 20.0);
+                m.lambda(PROCESSOR, "AsyncEventsDropped", 10.0);
+                m.lambda(PROCESSOR, "AsyncEventAge", 1_000.0);
+                m.put("Sluice", "DeadLettersAnswered", &[("FunctionName", REPLAYER)], 10.0);
+            },
+            |m| m.lambda(PROCESSOR, "Invocations", 10.0),
+        ],
+    },
+    Case {
         alarm: "hot-shard",
         trouble: |m| {
             m.room_on_four_shards();
@@ -375,7 +397,10 @@ fn every_alarm_goes_off_in_trouble_and_off_again_afterwards() {
     let alarms = all_alarms();
     for case in CASES {
         let feed = |minute| if TROUBLE.contains(&minute) { case.trouble } else { case.calm[0] };
-        let found = changes(&alarms[case.alarm], MINUTES, feed);
+        let rule = &alarms[case.alarm].rule;
+        let seen = (rule.evaluation_periods + 8) * rule.period_seconds / 60;
+        let minutes = MINUTES.max(TROUBLE.end() + seen);
+        let found = changes(&alarms[case.alarm], minutes, feed);
         let [(went_off, AlarmState::Alarm), .., (over, AlarmState::Ok)] = found[..] else {
             panic!("{}: {found:?}", case.alarm)
         };
@@ -426,6 +451,6 @@ fn without_metric_math_just_those_alarms_are_left_out() {
     let local = [&parameters[..], &[("MetricMathAlarms", "false")]].concat();
     let plain = alarms(&template.launch("carry", &local), "carry");
     let left_out: Vec<&String> = all.keys().filter(|name| !plain.contains_key(*name)).collect();
-    assert_eq!(left_out, ["hot-shard", "loss"]);
+    assert_eq!(left_out, ["hot-shard", "loss", "queue-loss"]);
     assert!(plain.values().all(|alarm| alarm.rule.queries.len() == 1));
 }

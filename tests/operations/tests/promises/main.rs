@@ -6,5 +6,6 @@ mod cost;
 mod dashboards;
 mod lag;
 mod loss;
+mod queue_loss;
 mod runbook;
 mod world;
