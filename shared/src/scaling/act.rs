@@ -99,10 +99,17 @@ async fn save<W: ControlPlane>(
     decision: &Decision,
     now_ms: u64,
 ) -> Result<(), ControlError> {
-    let mut reshards = noted(world).await?;
-    if decision.acts.iter().any(|act| matches!(act, Act::UpdateShardCount(_))) {
-        reshards = reshards.with_call(now_ms);
-    }
+    let reshards = match noted(world).await {
+        Ok(ledger) if decision.acts.iter().any(|act| matches!(act, Act::UpdateShardCount(_))) => {
+            ledger.with_call(now_ms)
+        }
+        Ok(ledger) => ledger,
+        Err(error) => {
+            // Growing must not wait for a second look; this one's is seconds old.
+            warn!(%error, "the ledger could not be read again; writing it as it was");
+            state.reshards.clone()
+        }
+    };
     world.add_tags(&State { reshards, ..state.clone() }.to_tags()).await
 }
 

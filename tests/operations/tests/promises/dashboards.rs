@@ -322,7 +322,7 @@ fn a_runbook_of_ones_own_is_linked() {
 fn what_a_person_must_act_on_comes_next() {
     let wanted: [&[&str]; 5] = [
         &["EventTimeIn", "ApproximateNumberOfMessagesVisible", "OldestDeadLetterAge", "LagOut"],
-        &["Utilization", "ReshardsLeft", "LagOut"],
+        &["Utilization", "ReshardsLeft", "ProcessingTime"],
         &["ApproximateNumberOfMessagesVisible", "IteratorAge", "DeliveryToS3.Success"],
         &["ReplaysStopped", "Errors", "ReplayWindowLeft"],
         &["EventTimeIn", "ApproximateNumberOfMessagesVisible", "LagOut", "AsyncEventAge"],
