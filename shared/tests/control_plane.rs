@@ -3,9 +3,10 @@
 
 mod socket;
 
+use serde_json::json;
 use sluice::aws::ControlPlane;
-use sluice::ports::{MergeShards, SplitShard, UpdateShardCount};
-use socket::connection;
+use sluice::ports::{ListShards, MergeShards, SplitShard, UpdateShardCount};
+use socket::{answer_each, connection, http};
 use tokio::net::TcpListener;
 
 /// A service that takes each call and never answers; counts the calls.
@@ -47,4 +48,25 @@ async fn a_reshard_whose_answer_is_lost_is_sent_once() {
         assert_eq!(answer.expect_err("no answer").call, call);
         assert_eq!(calls.await, 1, "{call}");
     }
+}
+
+/// With a token, Kinesis refuses a stream's name and a filter beside it.
+#[tokio::test]
+async fn the_next_page_of_shards_is_asked_for_by_its_token_alone() {
+    let page = |id: &str, token: Option<&str>| {
+        let shard = json!({
+            "ShardId": id,
+            "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": "9"},
+            "SequenceNumberRange": {"StartingSequenceNumber": "1"},
+        });
+        http("200 OK", &json!({"Shards": [shard], "NextToken": token}).to_string())
+    };
+    let (url, served) = answer_each(vec![page("a", Some("more")), page("b", None)]).await;
+    let connection = connection(&[("AWS_ENDPOINT_URL_KINESIS", &url)]);
+    let shards = ControlPlane::new(&connection, "logs".to_owned()).list_open_shards().await;
+    let ids: Vec<String> = shards.expect("two pages").into_iter().map(|shard| shard.id).collect();
+    assert_eq!(ids, ["a", "b"]);
+    let asked = served.await.expect("served");
+    assert_eq!(asked[0]["StreamName"], "logs");
+    assert_eq!(asked[1], json!({"NextToken": "more"}));
 }

@@ -145,6 +145,24 @@ mod tests {
         assert_eq!(wake(r#"{"wake":"floor","shardCount":64,"forMinutes":60}"#), floor);
     }
 
+    /// What CloudWatch sends differs by the kind of alarm; only the name counts.
+    #[test]
+    fn alarms_of_every_kind_wake() {
+        let configurations = [
+            r#"{"metrics":[{"id":"m","metricStat":{"metric":{"namespace":"AWS/Kinesis","name":"IncomingBytes"},"period":60,"stat":"Sum"},"returnData":true}]}"#,
+            r#"{"metrics":[{"id":"e","expression":"a/b","label":"share","returnData":true},{"id":"a"}]}"#,
+            r#"{"metrics":[{"id":"band","expression":"ANOMALY_DETECTION_BAND(m, 2)"}],"thresholdMetricId":"band"}"#,
+            r#"{"alarmRule":"ALARM(a) OR ALARM(b)","actionsSuppressor":"quiet"}"#,
+            r#"{"metrics":[{"id":"q","expression":"SELECT SUM(IncomingBytes) FROM SCHEMA(\"AWS/Kinesis\")"}]}"#,
+        ];
+        for configuration in configurations {
+            let event = format!(
+                r#"{{"source":"aws.cloudwatch","alarmArn":"arn:aws:cloudwatch:eu-west-1:111122223333:alarm:bytes","accountId":"111122223333","time":"2026-11-21T08:00:00.000+0000","region":"eu-west-1","alarmData":{{"alarmName":"bytes","state":{{"value":"ALARM","reason":"r"}},"previousState":{{"value":"OK"}},"configuration":{configuration}}}}}"#
+            );
+            assert_eq!(wake(&event), Wake::Alarm("bytes".to_owned()), "{configuration}");
+        }
+    }
+
     #[test]
     fn a_plan_without_an_end_in_sight_lasts_as_long_as_time() {
         let event = format!(r#"{{"wake":"floor","shardCount":4,"forMinutes":{}}}"#, u64::MAX);

@@ -33,6 +33,24 @@ pub async fn answer_once_after(
     (url, served)
 }
 
+/// Answers one request after the other, each on a connection of its own, and returns what was asked.
+pub async fn answer_each(answers: Vec<String>) -> (String, JoinHandle<Vec<Value>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let served = tokio::spawn(async move {
+        let mut asked = Vec::new();
+        for answer in answers {
+            let (mut socket, _) = listener.accept().await.expect("a connection");
+            let (_, body) = read_request(&mut socket).await;
+            asked.push(serde_json::from_slice(&body).unwrap_or_default());
+            socket.write_all(answer.as_bytes()).await.expect("the client listens");
+            socket.shutdown().await.expect("the client listens");
+        }
+        asked
+    });
+    (url, served)
+}
+
 pub async fn read_request(socket: &mut TcpStream) -> (String, Vec<u8>) {
     let mut request = Vec::new();
     loop {
