@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 import boto3
 import yaml
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError, ProfileNotFound
 from compact import compact
 
 HERE = Path(__file__).resolve().parent
@@ -254,6 +254,8 @@ class Cloud:
                 f"AWS refuses your credentials ({error.response['Error']['Code']}). Log in again (aws sso login), "
                 "or renew the keys in your environment."
             ) from error
+        except ProfileNotFound as error:
+            raise Problem(f"AWS settings: {error}") from error
         except (BotoCoreError, ValueError) as error:
             raise Problem(f"AWS cannot be asked who you are: {error}. Log in again, or check the region's name.") from error
         return Cloud(session, region, str(account))

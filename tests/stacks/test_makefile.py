@@ -278,6 +278,8 @@ def test_a_stale_note_harms_nobody_and_holds_nobody_up(target: Path) -> None:
     os.killpg(note["engines"][0][0], signal.SIGKILL)
     first.kill()
     first.wait()
+    # Processes are told apart by when they began, in hundredths of a second.
+    time.sleep(0.05)
     bystander = subprocess.Popen(["sleep", "600"], start_new_session=True)
     try:
         running.send(bystander.pid, note["identity"], signal.SIGKILL)

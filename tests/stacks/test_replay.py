@@ -308,7 +308,7 @@ def test_without_its_code_there_is_no_replayer(engines: local.Engines, launch: L
     alarms = engines.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{name}-")["MetricAlarms"]
     assert {alarm["AlarmName"].removeprefix(f"{name}-") for alarm in alarms} == {
         "dead-letters-old", "quarantine-not-empty", "events-old", "events-dropped", "dead-letter-errors", "lag",
-        "processor-failing",
+        "delivery-slow", "processor-failing",
     }  # fmt: skip
 
 
@@ -374,7 +374,8 @@ def test_every_alarm_watches_the_right_metric_and_tells_the_operator(
         "events-dropped": pipeline.function_name,
         "dead-letter-errors": pipeline.function_name,
         "processor-failing": pipeline.function_name,
-        "lag": pipeline.stream_name,
+        "lag": pipeline.function_name,
+        "delivery-slow": pipeline.stream_name,
     }
     assert all(alarm["AlarmActions"] == [topic] for alarm in alarms.values())
     schedule = cfn_yaml.load(str(LOG_PROCESSING))["Resources"]["ReplayWakeUp"]["Properties"]

@@ -163,7 +163,7 @@ def now(seconds: float = 0) -> str:
 BAD: dict[str, tuple[Callable[[Past], dict[str, Any]], str]] = {
     "reversed": (lambda past: {"from": now(-5), "until": now(-60)}, "is not before until"),
     "future": (lambda past: {"until": now(3600)}, "in the future"),
-    "no time": (lambda past: {"from": "yesterday"}, '"yesterday" is no time'),
+    "no time": (lambda past: {"from": "yesterday"}, '"yesterday" is not a time'),
     "older than retention": (lambda past: {"from": now(-25 * 3600)}, "retention is 24 h"),
     "no target": (lambda past: {"target": "somewhere"}, '"somewhere" is not function:NAME'),
     "unknown member": (lambda past: {"speed": 9}, "speed"),
