@@ -448,8 +448,8 @@ def overview_parameters(cloud: Cloud) -> dict[str, str]:
     for kind, (shown, function, taken) in SHOWN.items():
         name = variable(STACKS[kind].name_variable)
         outputs = cloud.outputs(name)
-        if function in outputs:
-            parameters[shown] = name
+        # An empty name leaves a stack out, where the template's default would show it.
+        parameters[shown] = name if function in outputs else ""
         # An ARN ends with the name.
         parameters |= {to: outputs[key].rsplit(":", 1)[-1] for to, key in taken.items() if key in outputs}
     return parameters
