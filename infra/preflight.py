@@ -407,7 +407,12 @@ class Preflight:
         planned.exists = status not in ("REVIEW_IN_PROGRESS", "DELETE_COMPLETE")
         if planned.exists:
             resources = self.account.pages("cloudformation", "list_stack_resources", "StackResourceSummaries", StackName=name)
-            planned.owned = {one["PhysicalResourceId"].split("|")[-1] for one in resources if one.get("PhysicalResourceId")}
+            # A queue's is a URL, whose end is its name.
+            planned.owned = {
+                identity.rsplit("/", 1)[-1] if identity.startswith("http") else identity.split("|")[-1]
+                for one in resources
+                if (identity := one.get("PhysicalResourceId"))
+            }
         remedies = {
             "ROLLBACK_COMPLETE": ("its first launch failed, and such a stack can only be deleted", f"aws cloudformation delete-stack --stack-name {name}"),
             "ROLLBACK_FAILED": ("its first launch failed, and its roll-back too", f"aws cloudformation delete-stack --stack-name {name}"),
@@ -775,7 +780,9 @@ def launches_of(stacks: Sequence[str], parameters: Sequence[str], bucket: str | 
             code["CodeS3Bucket"] = bucket
         only = len(stacks) == 1
         mine = {key: value for key, value in given.items() if only or key in template.parameters}
-        launches.append(Launch(stack, name or f"sluice-{stack}", {**code, **mine}))
+        # As make names it.
+        usual = os.environ.get(f"{stack.upper().replace('-', '_')}_STACK") or f"sluice-{stack}"
+        launches.append(Launch(stack, name or usual, {**code, **mine}))
     if unknown := [name for name in given if not any(name in launch.parameters for launch in launches)]:
         raise ValueError(f"no template has a parameter {', '.join(unknown)}")
     return launches

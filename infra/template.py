@@ -71,6 +71,11 @@ class Template:
             self._body = yaml.load(text, _Loader)  # noqa: S506  a SafeLoader
         self.parameters: dict[str, dict[str, Any]] = self._body.get("Parameters", {})
 
+    @property
+    def has_transform(self) -> bool:
+        """Whether CloudFormation must run macros over it."""
+        return "Transform" in self._body
+
     @staticmethod
     def of(stack: str) -> Template:
         return Template(HERE / f"{stack}.yaml")

@@ -35,6 +35,13 @@ def engines() -> Iterator[local.Engines]:
     running.stop()
 
 
+def engines_of_its_own(name: str, minute_s: float | None = None) -> Iterator[local.Engines]:
+    """Engines for one module, which changes or counts what is in the account."""
+    running = local.start(binaries.stream_engine(), local.TARGET / "stack-tests" / name, minute_s=minute_s)
+    yield running
+    running.stop()
+
+
 _names = itertools.count(1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import boto3
 import engines as local
 import pytest
 from botocore.stub import Stubber
+from conftest import engines_of_its_own
 from engines import REGION, ROOT
 
 sys.path.insert(0, str(ROOT / "infra"))
@@ -33,16 +35,14 @@ _names = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def engines() -> Iterator[local.Engines]:
-    """Of this module alone: the account's quotas and names are what it is about. Without the stream's binary nothing starts."""
-    import binaries
-
-    running = local.start(binaries.stream_engine(), local.TARGET / "stack-tests" / "preflight")
-    running.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-    for service in ("lambda", "scheduler"):
-        trust = {"Statement": [{"Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
-        running.client("iam").create_role(RoleName=service, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", **trust}))
-    yield running
-    running.stop()
+    """Of this module alone: the account's quotas and names are what it is about."""
+    for running in engines_of_its_own("preflight"):
+        running.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        for service in ("lambda", "scheduler"):
+            trust = {"Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}
+            document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+            running.client("iam").create_role(RoleName=service, AssumeRolePolicyDocument=document)
+        yield running
 
 
 @pytest.fixture
@@ -574,3 +574,15 @@ def test_the_reading_of_a_template_agrees_with_what_cloudformation_makes_of_it(e
         if kind and (known := one.name(kind.member)):
             assert made[one.logical_id].split("|")[-1].endswith(known), one
     cloudformation.delete_stack(StackName=name)
+
+
+def test_the_page_names_every_finding() -> None:
+    """In the table, where each is explained, and none that there is not."""
+    page = (ROOT / "docs" / "verify.md").read_text()
+    rows = {code for line in page.splitlines() if line.startswith("| `") for code in re.findall(r"`([a-z]+(?:-[a-z]+)*)`", line.split("|")[1])}
+    source = (ROOT / "infra" / "preflight.py").read_text()
+    codes = set(re.findall(r'(?:STOPS|WARNS|severity), "([a-z-]+)"', source))
+    assert len(codes) > 20
+    assert codes <= rows, codes - rows
+    steps = set(re.findall(r'Step\(\s*"([a-z-]+)"|stack_step\("([a-z-]+)"', (ROOT / "infra" / "verify.py").read_text()))
+    assert rows - codes <= {one for pair in steps for one in pair if one}, "no finding is invented"
