@@ -1,4 +1,5 @@
 # `make` alone prints the targets. Everything that is installed goes into .tools/ and target/.
+# The variables, their values and the targets that read them stand in tests/stacks/variables.py.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -14,39 +15,51 @@ AUTOSCALING_STACK ?= sluice-autoscaling
 LOG_PROCESSING_STACK ?= sluice-log-processing
 ARCHIVE_STACK ?= sluice-archive
 STREAM_REPLAY_STACK ?= sluice-stream-replay
-# Property tests draw from this seed. A failing run is repeated with `make test SEED=…`.
 SEEDS ?= 1000
-# Drawn once: a deferred variable would be another number each time that it is read.
-ifeq ($(origin SEED),undefined)
-SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+export ARCHITECTURE AUTOSCALING_STACK LOG_PROCESSING_STACK ARCHIVE_STACK STREAM_REPLAY_STACK
+
+# A person's text reaches its program as written: make would expand $$. in it, so it is made a plain value, and recipes read
+# it as "$$NAME" from their environment, where the shell leaves it alone.
+GIVEN := $(filter-out -*-% MAKE%,$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
+$(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name)))$(eval export $(name)))
+define NEWLINE
+
+
+endef
+shell-quoted = '$(subst $(NEWLINE),'$$'\n'',$(subst ','\'',$(1)))'
+# Before anything is built or installed: unknown targets and variables, bad values, and directories that nothing builds in.
+ifneq ($(shell $(PYTHON) tests/stacks/variables.py check $(call shell-quoted,$(MAKECMDGOALS)) \
+	$(foreach name,$(GIVEN),$(call shell-quoted,$(name)=$($(name))))),ok)
+$(error Nothing was built or installed)
 endif
+
+# Property tests draw from this seed, drawn once: a deferred variable would be another number each time that it is read.
+PROPERTY_SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
 
 .PHONY: help
 help: ## Print this list
-	@printf 'make TARGET [VARIABLE=value …]\n\n'
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | \
-		while IFS=$$'\t' read -r target text; do printf '  %-24s%s\n' "$$target" "$$text"; done
+	@$(PYTHON) tests/stacks/variables.py help
 
 .PHONY: tools
 tools: ## Install the pinned local engines and checks into .tools/
 	@$(PYTHON) tests/stacks/install.py
 
 .PHONY: demo
-demo: tools ## Carry 120,000 log events through the local stacks and compare [FORMAT= TRANSFORM= EVENTS= SEED= LOGS= SCALING=0 FAILURES=0 CONSUMERS=0 KEEP=1]
-	@FORMAT='$(FORMAT)' TRANSFORM='$(TRANSFORM)' EVENTS='$(EVENTS)' LOGS='$(LOGS)' KEEP='$(KEEP)' SCALING='$(SCALING)' \
-		FAILURES='$(FAILURES)' CONSUMERS='$(CONSUMERS)' SEED='$(if $(filter file,$(origin SEED)),,$(SEED))' $(TOOLS)/python tests/stacks/demo.py
+demo: tools ## Carry log events through the local stacks and compare what arrives with what was sent
+	@$(TOOLS)/python tests/stacks/demo.py
 
 .PHONY: demo-stop
 demo-stop: ## Stop the engines that `make demo KEEP=1` left up
-	@$(TOOLS)/python tests/stacks/demo.py stop
+	@$(PYTHON) tests/stacks/running.py stop
 
 .PHONY: test
-test: test-rust test-stacks ## Run every test [SEED=]
+test: test-rust test-stacks ## Run every test
 
 .PHONY: test-rust
-test-rust: ## Run the unit, promise and property tests [SEED=]
-	@echo 'property tests: SEED=$(SEED) (to repeat: make test-rust SEED=$(SEED))'
-	@export PROPTEST_RNG_SEED=$(SEED); \
+test-rust: ## Run the unit, promise and property tests
+	@echo 'Building and running the Rust tests: about 15 minutes the first time on two cores, then about 5.'
+	@echo 'property tests: SEED=$(PROPERTY_SEED) (to repeat: make test-rust SEED=$(PROPERTY_SEED))'
+	@export PROPTEST_RNG_SEED=$(PROPERTY_SEED); \
 	if command -v cargo-nextest >/dev/null; then \
 		cargo nextest run --locked --no-fail-fast; \
 	else \
@@ -54,111 +67,99 @@ test-rust: ## Run the unit, promise and property tests [SEED=]
 	fi
 
 .PHONY: test-stacks
-test-stacks: tools ## Run the real templates and the real binary on the local engines
+test-stacks: tools ## Run the real templates and the real binaries on the local engines
+	@echo 'Testing the stacks on local engines: about 10 minutes, after a build of about 15 the first time.'
 	@$(TOOLS)/python -m pytest -q -p no:cacheprovider tests/stacks
 
 .PHONY: scenarios
-scenarios: ## Run every scaling scenario in virtual time, and the one of mixed faults for many seeds [SEEDS=1000]
+scenarios: ## Run every scaling scenario in virtual time, and the one of mixed faults for many seeds
+	@echo 'Building and running the scaling scenarios: about 11 minutes for 1,000 seeds, after the first build.'
 	cargo build --locked -p simulator
 	@cargo run --locked --quiet -p simulator -- --scenario all --quiet
-	@cargo run --locked --quiet -p simulator -- --scenario mixed-faults --seeds $(SEEDS) --quiet
+	@cargo run --locked --quiet -p simulator -- --scenario mixed-faults --seeds $(or $(SEEDS),1000) --quiet
 
 # Only a seed that was asked for: by default the run is the same one every time, and goes on where it was broken off.
 .PHONY: chaos
-chaos: ## Break the whole path in virtual time, a thousand seeds with 10,000 events each, resumable [SEEDS=1000 SEED= EVENTS= FRESH=1]
+chaos: ## Break the whole path in virtual time, for many seeds; an interrupted run is resumed
+	@echo 'Building and running the chaos: about 10 minutes for 1,000 seeds, after the first build.'
 	cargo build --locked -p chaos
-	@cargo run --locked --quiet -p chaos -- --seeds $(SEEDS) --quiet $(if $(filter file,$(origin SEED)),,--seed '$(SEED)') \
+	@cargo run --locked --quiet -p chaos -- --seeds $(or $(SEEDS),1000) --quiet $(if $(SEED),--seed '$(SEED)') \
 		$(if $(EVENTS),--events '$(EVENTS)') $(if $(filter 1,$(FRESH)),--fresh)
 
 .PHONY: fuzz
-fuzz: ## Fuzz what reads untrusted bytes, guided by coverage, so many minutes a target [MINUTES=10 TARGET= SEED=]
-	@MINUTES='$(or $(MINUTES),10)' TARGET='$(TARGET)' $(if $(filter file,$(origin SEED)),,SEED='$(SEED)') tests/fuzz/run
+fuzz: ## Fuzz what reads untrusted bytes, guided by coverage
+	@echo 'Fuzzing $(or $(TARGET),every target): $(or $(MINUTES),10) minutes for each, after the first build of some minutes.'
+	@tests/fuzz/run
 
 .PHONY: simulate
-simulate: ## What Sluice would cost on your traffic, beside the alternatives [TRACE=file.csv PEAK_MBPS=64 EVENT_BYTES=300 ARGS="--html report.html"]
+simulate: ## What Sluice would cost on your traffic, beside the alternatives
 	@cargo build --release --locked --quiet -p what-if
 	@$(or $(CARGO_TARGET_DIR),target)/release/what-if $(if $(TRACE),'$(TRACE)',--generate live-event) \
 		$(if $(PEAK_MBPS),--peak-mbps '$(PEAK_MBPS)') $(if $(EVENT_BYTES),--event-bytes '$(EVENT_BYTES)') $(ARGS)
 
 .PHONY: lint
 lint: tools ## Check format, clippy, docs and templates
+	@echo 'Checking format, clippy, docs and templates: about 10 minutes the first time on two cores, then one.'
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
-	$(TOOLS)/cfn-lint infra/*.yaml
+	$(TOOLS)/python -c 'from cfnlint.runner import main; main()' infra/*.yaml
 
 .PHONY: bench
 bench: ## Measure the handler's CPU beside a plain handler, in the same run
+	@echo 'Building and running the benchmark: some minutes, after a release build of about 15 the first time.'
 	cargo run --release --locked -p bench
 
 .PHONY: build
 build: ## Build the functions for this machine
+	@echo 'Building the functions for this machine: about 10 minutes the first time on two cores.'
 	cargo build --release --locked $(addprefix -p ,$(FUNCTIONS))
 
 .PHONY: deploy-tools
 deploy-tools:
 	@$(PYTHON) tests/stacks/install.py --for-deploy >&2
 
-.PHONY: package
-package: deploy-tools ## Build the functions for Lambda, as zips under target/lambda/ [ARCHITECTURE=arm64|x86_64]
-	PATH="$(CURDIR)/$(DEPLOY_TOOLS):$$PATH" cargo lambda build --release --locked $(addprefix -p ,$(FUNCTIONS)) \
-		$(if $(filter arm64,$(ARCHITECTURE)),--arm64) --output-format zip
+# What it does first, and what it says, stands in infra/deploy.py.
+DEPLOY := $(DEPLOY_TOOLS)/python infra/deploy.py
 
-# $(call upload,scale-up) puts the function's zip into the bucket under a name that says what is in it, so that a
-# stack update sees new code, and leaves that name in $$key.
-upload = zip=$(or $(CARGO_TARGET_DIR),target)/lambda/$(1)/bootstrap.zip; key=sluice/$(1)-$$(sha256sum "$$zip" | cut -c1-16).zip; \
-	$(DEPLOY_TOOLS)/aws s3 cp --no-progress "$$zip" "s3://$(BUCKET)/$$key"
-# $(call deploy,STACK,TEMPLATE,PARAMETERS)
-deploy = $(DEPLOY_TOOLS)/aws cloudformation deploy --stack-name '$(1)' --template-file $(2) \
-	--no-fail-on-empty-changeset --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND \
-	$(if $(BUCKET),--s3-bucket '$(BUCKET)' --s3-prefix sluice/templates) $(if $(strip $(3)),--parameter-overrides $(3)); \
-	$(DEPLOY_TOOLS)/aws cloudformation describe-stacks --stack-name '$(1)' --query 'Stacks[0].Outputs' --output table
+.PHONY: package
+package: deploy-tools ## Build the functions for Lambda, as zips under target/lambda/
+	@$(DEPLOY) package
 
 .PHONY: deploy-autoscaling
-deploy-autoscaling: deploy-tools $(if $(BUCKET),package) ## Launch or update the stream, and with BUCKET= its scaling [BUCKET= AUTOSCALING_STACK= PARAMETERS="Name=value …"]
-ifeq ($(BUCKET),)
-	@echo 'no BUCKET=: the stream alone, without scaling'
-	@set -x; $(call deploy,$(AUTOSCALING_STACK),infra/autoscaling.yaml,$(PARAMETERS))
-else
-	@set -x; $(call upload,scale-up); up=$$key; $(call upload,scale-down); down=$$key; \
-	$(call deploy,$(AUTOSCALING_STACK),infra/autoscaling.yaml,CodeS3Bucket='$(BUCKET)' CodeS3KeyScaleUp="$$up" \
-		CodeS3KeyScaleDown="$$down" Architecture='$(ARCHITECTURE)' $(PARAMETERS))
-endif
+deploy-autoscaling: deploy-tools ## Launch or update the stream, and with BUCKET= its scaling
+	@$(DEPLOY) autoscaling
 
 .PHONY: deploy-log-processing
-deploy-log-processing: deploy-tools $(if $(BUCKET),package) ## Build, upload, and launch or update processor and replayer: BUCKET= [LOG_PROCESSING_STACK= PARAMETERS=]
-	@test -n '$(BUCKET)' || { echo 'BUCKET=<an S3 bucket in your region> is needed for the code' >&2; exit 2; }
-	@set -x; $(call upload,log-processor); processor=$$key; $(call upload,dlq-replayer); replayer=$$key; \
-	$(call deploy,$(LOG_PROCESSING_STACK),infra/log-processing.yaml,CodeS3Bucket='$(BUCKET)' CodeS3Key="$$processor" \
-		CodeS3KeyDlqReplayer="$$replayer" Architecture='$(ARCHITECTURE)' $(PARAMETERS))
+deploy-log-processing: deploy-tools ## Build, upload, and launch or update processor and replayer: BUCKET=
+	@$(DEPLOY) log-processing
 
 .PHONY: deploy-archive
-deploy-archive: deploy-tools $(if $(BUCKET),package) ## Build, upload, and launch or update the archive in S3: BUCKET= [ARCHIVE_STACK= PARAMETERS=]
-	@test -n '$(BUCKET)' || { echo 'BUCKET=<an S3 bucket in your region> is needed for the code' >&2; exit 2; }
-	@set -x; $(call upload,archiver); \
-	$(call deploy,$(ARCHIVE_STACK),infra/archive.yaml,CodeS3Bucket='$(BUCKET)' CodeS3Key="$$key" \
-		Architecture='$(ARCHITECTURE)' $(PARAMETERS))
+deploy-archive: deploy-tools ## Build, upload, and launch or update the archive in S3: BUCKET=
+	@$(DEPLOY) archive
 
 .PHONY: deploy-stream-replay
-deploy-stream-replay: deploy-tools $(if $(BUCKET),package) ## Build, upload, and launch or update the replayer of a stream's past: BUCKET= [STREAM_REPLAY_STACK= PARAMETERS=]
-	@test -n '$(BUCKET)' || { echo 'BUCKET=<an S3 bucket in your region> is needed for the code' >&2; exit 2; }
-	@set -x; $(call upload,stream-replayer); \
-	$(call deploy,$(STREAM_REPLAY_STACK),infra/stream-replay.yaml,CodeS3Bucket='$(BUCKET)' CodeS3Key="$$key" \
-		Architecture='$(ARCHITECTURE)' $(PARAMETERS))
+deploy-stream-replay: deploy-tools ## Build, upload, and launch or update the replayer of a stream's past: BUCKET=
+	@$(DEPLOY) stream-replay
+
+.PHONY: removal-plan
+removal-plan: deploy-tools ## Print the commands that delete the stacks and what they leave behind; deletes nothing
+	@$(DEPLOY) removal-plan
 
 # The queue itself, or the stack whose output names it.
 quarantine = $(DEPLOY_TOOLS)/python infra/quarantine.py $(1) \
-	$(if $(QUARANTINE_QUEUE),--queue '$(QUARANTINE_QUEUE)',--stack '$(LOG_PROCESSING_STACK)') \
-	$(if $(REASON),--reason '$(REASON)') $(if $(MAX),--max '$(MAX)')
+	$(if $(QUARANTINE_QUEUE),--queue "$$QUARANTINE_QUEUE",--stack "$$LOG_PROCESSING_STACK") \
+	$(if $(REASON),--reason "$$REASON") $(if $(MAX),--max "$$MAX")
 
 .PHONY: quarantine-show
-quarantine-show: deploy-tools ## Show what lies in quarantine [LOG_PROCESSING_STACK= or QUARANTINE_QUEUE=url, REASON= MAX= TEXT=1 JSON=1]
+quarantine-show: deploy-tools ## Show what lies in quarantine
 	@$(call quarantine,show) $(if $(filter 1,$(TEXT)),--text) $(if $(filter 1,$(JSON)),--json)
 
 .PHONY: quarantine-send-back
-quarantine-send-back: deploy-tools ## After a repair, send it back to be replayed [as above, REASON= MAX= DRY_RUN=1]
+quarantine-send-back: deploy-tools ## After a repair, send it back to be replayed
 	@$(call quarantine,send-back) $(if $(filter 1,$(DRY_RUN)),--dry-run)
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed
+	@$(PYTHON) tests/stacks/running.py check
 	rm -rf target .tools

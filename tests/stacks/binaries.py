@@ -8,7 +8,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
-from engines import ROOT, TARGET
+from engines import ROOT, TARGET, stop_group, undisturbed
 
 # Fat LTO would make the engine's build four times as long, and nobody deploys it.
 ENGINE_PROFILE = ["--profile", "engine", "--config", 'profile.engine.inherits="dev"', "--config",
@@ -19,10 +19,20 @@ class BuildError(Exception):
     """cargo failed; its own output says why."""
 
 
-def cargo_build(*arguments: str) -> None:
+def cargo_build(what: str, is_there: bool, *arguments: str) -> None:
     if shutil.which("cargo") is None:
         raise BuildError("cargo is not on the PATH: install Rust from https://rustup.rs")
-    if subprocess.run(["cargo", "build", "--locked", *arguments], cwd=ROOT).returncode != 0:
+    print(f"building {what}" + ("" if is_there else ": about 8 minutes on two cores, once"), flush=True)
+    # In a group of its own, so that all compilers end with it.
+    with undisturbed():
+        cargo = subprocess.Popen(["cargo", "build", "--locked", *arguments], cwd=ROOT, start_new_session=True)
+    try:
+        failed = cargo.wait() != 0
+    except BaseException:
+        with undisturbed():
+            stop_group(cargo)
+        raise
+    if failed:
         raise BuildError(f"cargo build {' '.join(arguments)} failed")
 
 
@@ -30,8 +40,9 @@ def stream_engine() -> Path:
     """Path of the stream engine, built when needed. SLUICE_STREAM_ENGINE names one that is built already."""
     if given := os.environ.get("SLUICE_STREAM_ENGINE"):
         return Path(given)
-    cargo_build("-p", "stream-engine", *ENGINE_PROFILE)
-    return TARGET / "engine" / "stream-engine"
+    binary = TARGET / "engine" / "stream-engine"
+    cargo_build("the stream engine", binary.exists(), "-p", "stream-engine", *ENGINE_PROFILE)
+    return binary
 
 
 # Everything that users deploy.
@@ -45,7 +56,8 @@ def functions(*names: str) -> dict[str, Path]:
     missing = [name for name in names if not given[name]]
     if missing:
         # In one call, so that what they share is compiled once.
-        cargo_build("--release", *(argument for name in missing for argument in ("-p", name)))
+        is_there = all((TARGET / "release" / name).exists() for name in missing)
+        cargo_build("the functions", is_there, "--release", *(argument for name in missing for argument in ("-p", name)))
     return {name: Path(given[name] or TARGET / "release" / name) for name in names}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import binaries
 import engines as local
 import pytest
+import running
 import stack
 from demo import awslogs
 from read_back import Event
@@ -30,9 +31,12 @@ def function_binary(functions: dict[str, Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def engines() -> Iterator[local.Engines]:
-    running = local.start(binaries.stream_engine(), local.TARGET / "stack-tests" / "run")
-    yield running
-    running.stop()
+    try:
+        held = running.hold(running.STACK_TESTS, "a run of the stack tests", "wait until it ends")
+    except running.Busy as busy:
+        pytest.exit(str(busy), returncode=2)
+    yield local.start(held, binaries.stream_engine(), running.STACK_TESTS / "run")
+    local.stop_started()
 
 
 def engines_of_its_own(name: str, minute_s: float | None = None) -> Iterator[local.Engines]:

@@ -8,10 +8,12 @@ import gzip
 import json
 import os
 import random
+import shlex
 import signal
 import sys
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,22 +28,21 @@ import engines as local
 import failure_act
 import log_lines
 import report
+import running
 import scaling_act
 import stack
+import variables
 from compare import Arrivals, Verdict, events_in, identity, judge
 from log_lines import Batch
 from read_back import Event, NotReadable, records
 
-FORMATS = ("kpl", "gzip", "single")
-TRANSFORMS = ("envelope", "passthrough")
-EVENTS_DEFAULT = 120_000
-EVENTS_MAX = 5_000_000
 # One record an event is bound by 1,000 records/s a shard; eight shards carry the default events in 15 s.
 SHARDS = 8
 SENDERS = 2
 # A calm third, a burst as fast as the engine takes it, a calm rest: what a spike looks like is half of the story.
 CALM_EVENTS_A_SECOND = 6_000
-DIRECTORY = local.TARGET / "demo"
+DIRECTORY = running.DEMO
+UNEXPECTED = DIRECTORY / "traceback.txt"
 
 
 class BadVariable(Exception):
@@ -61,34 +62,29 @@ class Options:
     scaling: bool
     failures: bool
     consumers: bool
+    force: bool
 
     @staticmethod
     def from_environment(environment: dict[str, str]) -> Options:
-        def one_of(name: str, allowed: tuple[str, ...]) -> str:
-            value = environment.get(name) or allowed[0]
-            if value not in allowed:
-                raise BadVariable(f"{name}={value}: one of {', '.join(allowed)}")
-            return value
+        def value(name: str) -> str:
+            variable = variables.of(name, "demo")
+            wrong = variables.problem(variable, environment.get(name, ""))
+            if wrong:
+                raise BadVariable(wrong)
+            return environment.get(name) or variable.default
 
-        def number(name: str, default: int, least: int, most: int) -> int:
-            value = environment.get(name) or str(default)
-            if not value.isascii() or not value.isdigit() or not least <= int(value) <= most:
-                raise BadVariable(f"{name}={value}: a whole number from {least} to {most:,}")
-            return int(value)
-
-        logs = Path(environment["LOGS"]).expanduser() if environment.get("LOGS") else None
-        if logs is not None and not logs.exists():
-            raise BadVariable(f"LOGS={logs}: no such file or directory")
+        logs = value("LOGS")
         return Options(
-            record_format=one_of("FORMAT", FORMATS),
-            transform=one_of("TRANSFORM", TRANSFORMS),
-            seed=number("SEED", random.SystemRandom().randrange(10**6), 0, 2**63),
-            events=number("EVENTS", EVENTS_DEFAULT, 1, EVENTS_MAX),
-            logs=logs,
-            keep=one_of("KEEP", ("0", "1")) == "1",
-            scaling=one_of("SCALING", ("1", "0")) == "1",
-            failures=one_of("FAILURES", ("1", "0")) == "1",
-            consumers=one_of("CONSUMERS", ("1", "0")) == "1",
+            record_format=value("FORMAT"),
+            transform=value("TRANSFORM"),
+            seed=int(value("SEED") or random.SystemRandom().randrange(10**6)),
+            events=int(value("EVENTS")),
+            logs=Path(logs).expanduser() if logs else None,
+            keep=value("KEEP") == "1",
+            scaling=value("SCALING") == "1",
+            failures=value("FAILURES") == "1",
+            consumers=value("CONSUMERS") == "1",
+            force=value("FORCE") == "1",
         )
 
 
@@ -264,14 +260,13 @@ def print_examples(verdict_sent: Counter[Event], arrivals: Arrivals) -> None:
 def print_how_to_talk(
     engines: local.Engines, pipeline: stack.Pipeline, failing: stack.Pipeline | None, consumed: consumers_act.Act | None
 ) -> None:
-    aws = Path(sys.executable).with_name("aws")
-    python = Path(sys.executable)
+    aws = shlex.quote(f"{shlex.quote(sys.executable)} -m awscli --endpoint-url")
     print(f"""
 The engines stay up. To talk to them:
 
   export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION={local.REGION}
-  alias a='{aws} --endpoint-url {engines.endpoint}'
-  alias k='{aws} --endpoint-url {engines.stream_endpoint} kinesis'
+  alias a={aws}' {engines.endpoint}'
+  alias k={aws}' {engines.stream_endpoint} kinesis'
 
   a cloudformation describe-stacks --query 'Stacks[].[StackName,StackStatus]' --output text
   a logs create-log-stream --log-group-name {log_lines.LOG_GROUPS[0]} --log-stream-name mine
@@ -283,7 +278,7 @@ The engines stay up. To talk to them:
 {how_to_repair(engines, failing) if failing else ""}{how_to_read_on(consumed) if consumed else ""}
 To stop them:
 
-  {python} {Path(__file__).resolve()} stop
+  make demo-stop
 """)
 
 
@@ -322,6 +317,7 @@ def run(options: Options, progress: Progress) -> bool:
         batches = log_lines.generated(options.seed, total)
         print(f"FORMAT={options.record_format} TRANSFORM={options.transform} SEED={options.seed} EVENTS={total}")
 
+    held = running.hold(DIRECTORY, "a demo", "FORCE=1 stops it and goes on")
     stream_engine = binaries.stream_engine()
     scaling_functions = ("scale-up", "scale-down") if options.scaling else ()
     replayer = ("dlq-replayer",) if options.failures else ()
@@ -329,121 +325,114 @@ def run(options: Options, progress: Progress) -> bool:
     built = binaries.functions("log-processor", *scaling_functions, *replayer, *consumers)
     function = built["log-processor"]
     progress.step("starting MiniStack and ferrokinesis on loopback")
-    DIRECTORY.mkdir(parents=True, exist_ok=True)
-    local.stop_left_up(DIRECTORY / "run")
-    engines = local.start(stream_engine, DIRECTORY / "run", stay=options.keep, minute_s=scaling_act.MINUTE_S)
-    kept = False
-    try:
-        progress.step("launching infra/autoscaling.yaml and infra/log-processing.yaml through CloudFormation")
-        logs = engines.client("logs")
-        for group in groups:
-            logs.create_log_group(logGroupName=group)
-        pipeline = stack.launch(
-            engines,
-            function,
-            "demo",
-            SHARDS,
-            {
-                "LogGroupNames": ",".join(groups),
-                "RecordFormat": options.record_format,
-                "Transform": options.transform,
-            },
-        )
-        progress.step(f"writing {total:,} log events into {len(groups)} log groups")
-        sender = Sender(engines, options.transform)
-        for event in special_deliveries(groups[0]):
-            stack.invoke(engines, pipeline, event)
-        sender.send_all(batches, total, engines, progress)
-        progress.step("all sent; waiting for Lambda's queue to drain")
-        drain(engines, progress)
-        progress.step("reading the stream back, with aws-kinesis-agg")
-        arrivals = Arrivals()
-        written = list(records(engines, pipeline.stream_name))
-        arrivals.take(written, options.record_format, options.transform)
-        dead: Counter[Event] = Counter()
-        letters = stack.dead_letters(engines, pipeline) + stack.quarantined(engines, pipeline)
-        undecodable = 0
-        for letter in letters:
-            try:
-                dead.update(identity(event, options.transform) for event in events_in(json.loads(letter["body"])))
-            except (KeyError, ValueError, OSError):
-                undecodable += 1
-        verdict = judge(sender.sent, arrivals, dead)
-        lines = rows(options, verdict)
+    engines = local.start(held, stream_engine, DIRECTORY / "run", stay=options.keep, minute_s=scaling_act.MINUTE_S)
+    progress.step("launching infra/autoscaling.yaml and infra/log-processing.yaml through CloudFormation")
+    logs = engines.client("logs")
+    for group in groups:
+        logs.create_log_group(logGroupName=group)
+    pipeline = stack.launch(
+        engines,
+        function,
+        "demo",
+        SHARDS,
+        {
+            "LogGroupNames": ",".join(groups),
+            "RecordFormat": options.record_format,
+            "Transform": options.transform,
+        },
+    )
+    progress.step(f"writing {total:,} log events into {len(groups)} log groups")
+    sender = Sender(engines, options.transform)
+    for event in special_deliveries(groups[0]):
+        stack.invoke(engines, pipeline, event)
+    sender.send_all(batches, total, engines, progress)
+    progress.step("all sent; waiting for Lambda's queue to drain")
+    drain(engines, progress)
+    progress.step("reading the stream back, with aws-kinesis-agg")
+    arrivals = Arrivals()
+    written = list(records(engines, pipeline.stream_name))
+    arrivals.take(written, options.record_format, options.transform)
+    dead: Counter[Event] = Counter()
+    letters = stack.dead_letters(engines, pipeline) + stack.quarantined(engines, pipeline)
+    undecodable = 0
+    for letter in letters:
+        try:
+            dead.update(identity(event, options.transform) for event in events_in(json.loads(letter["body"])))
+        except (KeyError, ValueError, OSError):
+            undecodable += 1
+    verdict = judge(sender.sent, arrivals, dead)
+    lines = rows(options, verdict)
+    progress.step("compared\n")
+    print_table(lines)
+    for letter in letters[:3]:
+        print(f"dead letter: {letter['attributes']}")
+    good = verdict.good and undecodable == 0
+    print(
+        "Every event exactly once, byte for byte."
+        if good
+        else f"NOT every event exactly once ({undecodable} dead letters are not log events)."
+    )
+    if not good:
+        print_examples(sender.sent, arrivals)
+    emf = stack.metrics(stack.function_log(engines, pipeline))
+    queue = engines.async_queue()
+    act = failures = consumed = None
+    if options.scaling:
+        progress.step("now the load changes: launching both stacks around a stream of their own, with scaling")
+        act = scaling_act.play(engines, function, built["scale-up"], built["scale-down"], progress.step)
         progress.step("compared\n")
-        print_table(lines)
-        for letter in letters[:3]:
-            print(f"dead letter: {letter['attributes']}")
-        good = verdict.good and undecodable == 0
-        print(
-            "Every event exactly once, byte for byte."
-            if good
-            else f"NOT every event exactly once ({undecodable} dead letters are not log events)."
+        print_table(act.rows())
+        for at_s, who, text in act.decisions:
+            print(f"{at_s:5.1f} s  {who}: {text.split('; $')[0]}")
+        good = good and act.good
+    if options.failures:
+        progress.step("now something fails: launching the stack around a stream of its own, with its replayer")
+        failures = failure_act.play(engines, function, built["dlq-replayer"], progress.step)
+        progress.step("compared\n")
+        print_table(failures.rows())
+        good = good and failures.good
+    if options.consumers and written:
+        progress.step("now the stream is read: launching an archive in S3, and a replay of the first half")
+        consumed = consumers_act.play(
+            engines,
+            pipeline.stream_name,
+            written,
+            arrivals.record_events,
+            sender.sent,
+            options.transform,
+            built["archiver"],
+            built["stream-replayer"],
+            progress.step,
         )
-        if not good:
-            print_examples(sender.sent, arrivals)
-        emf = stack.metrics(stack.function_log(engines, pipeline))
-        queue = engines.async_queue()
-        act = failures = consumed = None
-        if options.scaling:
-            progress.step("now the load changes: launching both stacks around a stream of their own, with scaling")
-            act = scaling_act.play(engines, function, built["scale-up"], built["scale-down"], progress.step)
-            progress.step("compared\n")
-            print_table(act.rows())
-            for at_s, who, text in act.decisions:
-                print(f"{at_s:5.1f} s  {who}: {text.split('; $')[0]}")
-            good = good and act.good
-        if options.failures:
-            progress.step("now something fails: launching the stack around a stream of its own, with its replayer")
-            failures = failure_act.play(engines, function, built["dlq-replayer"], progress.step)
-            progress.step("compared\n")
-            print_table(failures.rows())
-            good = good and failures.good
-        if options.consumers and written:
-            progress.step("now the stream is read: launching an archive in S3, and a replay of the first half")
-            consumed = consumers_act.play(
-                engines,
-                pipeline.stream_name,
-                written,
-                arrivals.record_events,
-                sender.sent,
-                options.transform,
-                built["archiver"],
-                built["stream-replayer"],
-                progress.step,
-            )
-            progress.step("compared\n")
-            print_table(consumed.rows())
-            print(f"{consumed.archive_told()}\n{consumed.replay_told()}")
-            good = good and consumed.good
-        page = report.write(
-            DIRECTORY / "report.html",
-            report.Facts(
-                title=f"{verdict.sent:,} log events, {options.record_format}, {options.transform}",
-                good=good,
-                rows=lines,
-                sent_at=dict(sender.sent_at),
-                delivered_at=dict(arrivals.delivered_at),
-                arrivals=arrivals.arrivals,
-                record_sizes=arrivals.record_sizes,
-                bytes_by_shard=dict(arrivals.bytes_by_shard),
-                shards=SHARDS,
-                metrics=emf,
-                queue=queue,
-                act=act,
-                failures=failures,
-                consumed=consumed,
-                origin=f"LOGS={options.logs}" if options.logs else f"SEED={options.seed} EVENTS={total}",
-            ),
-        )
-        print(f"Report: {page}")
-        if options.keep:
-            print_how_to_talk(engines, pipeline, failures.pipeline if failures else None, consumed)
-            kept = True
-        return good
-    finally:
-        if not kept:
-            engines.stop()
+        progress.step("compared\n")
+        print_table(consumed.rows())
+        print(f"{consumed.archive_told()}\n{consumed.replay_told()}")
+        good = good and consumed.good
+    page = report.write(
+        DIRECTORY / "report.html",
+        report.Facts(
+            title=f"{verdict.sent:,} log events, {options.record_format}, {options.transform}",
+            good=good,
+            rows=lines,
+            sent_at=dict(sender.sent_at),
+            delivered_at=dict(arrivals.delivered_at),
+            arrivals=arrivals.arrivals,
+            record_sizes=arrivals.record_sizes,
+            bytes_by_shard=dict(arrivals.bytes_by_shard),
+            shards=SHARDS,
+            metrics=emf,
+            queue=queue,
+            act=act,
+            failures=failures,
+            consumed=consumed,
+            origin=f"LOGS={options.logs}" if options.logs else f"SEED={options.seed} EVENTS={total}",
+        ),
+    )
+    print(f"Report: {page}")
+    if options.keep:
+        print_how_to_talk(engines, pipeline, failures.pipeline if failures else None, consumed)
+        engines.leave_up()
+    return good
 
 
 def drain(engines: local.Engines, progress: Progress) -> None:
@@ -465,19 +454,13 @@ def interrupted(number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt(signal.Signals(number).name)
 
 
-def main() -> int:
-    if sys.argv[1:] == ["stop"]:
-        print("stopped" if local.stop_left_up(DIRECTORY / "run") else "nothing to stop")
-        return 0
-    if sys.argv[1:]:
-        print(__doc__, "\n\nusage: demo.py [stop]; set FORMAT, TRANSFORM, SEED, EVENTS, LOGS, KEEP, SCALING, FAILURES, CONSUMERS in the environment")
-        return 2
-    # SIGINT too: a shell that starts this in the background hands it on ignored, and Python then leaves it so.
-    signal.signal(signal.SIGINT, interrupted)
-    signal.signal(signal.SIGTERM, interrupted)
+def played() -> int:
     try:
-        return 0 if run(Options.from_environment(dict(os.environ)), Progress()) else 1
-    except (BadVariable, log_lines.BadInput) as error:
+        options = Options.from_environment(dict(os.environ))
+        if options.force and running.stop(DIRECTORY, force=True):
+            print("stopped the demo that was here")
+        return 0 if run(options, Progress()) else 1
+    except (BadVariable, log_lines.BadInput, running.Busy) as error:
         print(error, file=sys.stderr)
         return 2
     except (binaries.BuildError, local.EngineError, stack.StackError, NotReadable, TimeoutError) as error:
@@ -485,6 +468,27 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted; the engines are stopped", file=sys.stderr)
+        return 130
+    except Exception as error:
+        UNEXPECTED.parent.mkdir(parents=True, exist_ok=True)
+        UNEXPECTED.write_text(traceback.format_exc())
+        print(f"\nfailed: {type(error).__name__}: {error} (details in {UNEXPECTED})", file=sys.stderr)
+        return 1
+    finally:
+        local.stop_started()
+
+
+def main() -> int:
+    if sys.argv[1:]:
+        print(__doc__, "\n\nusage: demo.py; `make help` lists the variables that it reads from the environment")
+        return 2
+    # SIGINT too: a shell that starts this in the background hands it on ignored, and Python then leaves it so.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
+    try:
+        return played()
+    except KeyboardInterrupt:
+        # Held back until the engines had stopped.
         return 130
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -18,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import install
+import running
 from botocore.config import Config
+from running import ROOT, TARGET, undisturbed
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 REGION = "eu-central-1"
 # What MiniStack knows as the account's root; nothing outside this machine does.
 ENGINE_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -30,6 +32,8 @@ ENGINE_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "tes
 ARRIVALS = "arrivals.ndjson"
 START_S_MAX = 30
 STOP_S_MAX = 10
+# Between the choice of a free port and its use another program may take it.
+PORTS_TRIED_MAX = 3
 
 
 class EngineError(Exception):
@@ -134,8 +138,35 @@ class Engines:
                 raise EngineError(f"{name} ended with exit code {process.returncode}; see {self.run_directory}")
 
     def stop(self) -> None:
-        for process in (self.ministack, self.stream):
-            stop_group(process)
+        stop_started()
+
+    def leave_up(self) -> None:
+        """They outlive this process; `make demo-stop` ends them."""
+        _started.clear()
+
+
+# Everything that was started here and has not been stopped.
+_started: list[subprocess.Popen[bytes]] = []
+
+
+# For the life of this process, and of its engines.
+tools_in_use = functools.cache(install.in_use)
+
+
+def start_process(held: running.Held, command: list[Any], **settings: Any) -> subprocess.Popen[bytes]:
+    """Starts a process in a group of its own, which Ctrl-C in the terminal does not reach: `stop_started` stops it."""
+    kept_open = [held.fileno(), tools_in_use().fileno()]
+    with undisturbed():
+        process = subprocess.Popen(command, start_new_session=True, pass_fds=kept_open, **settings)
+        _started.append(process)
+        held.add(process.pid)
+    return process
+
+
+def stop_started() -> None:
+    with undisturbed():
+        while _started:
+            stop_group(_started.pop())
 
 
 def stop_group(process: subprocess.Popen[bytes]) -> None:
@@ -151,103 +182,89 @@ def stop_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def start_stream(binary: Path, run_directory: Path, stay: bool) -> tuple[subprocess.Popen[bytes], str]:
+def start_stream(held: running.Held, binary: Path, run_directory: Path, stay: bool) -> tuple[subprocess.Popen[bytes], str]:
     with open(run_directory / "stream.log", "wb") as log:
-        process = subprocess.Popen(
+        process = start_process(
+            held,
             [binary, "0", "--arrivals", run_directory / ARRIVALS] + ([] if stay else ["--until-stdin-closes"]),
             stdin=subprocess.DEVNULL if stay else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
             env=plain_environment(),
-            start_new_session=True,
         )
     assert process.stdout is not None
     line = process.stdout.readline().decode()
     if not line.startswith("listening on "):
-        stop_group(process)
         raise EngineError(f"the stream engine did not start; see {run_directory / 'stream.log'}")
     return process, line.removeprefix("listening on ").strip()
 
 
 def start_ministack(
-    run_directory: Path, stream_endpoint: str, stay: bool, minute_s: float | None
+    held: running.Held, run_directory: Path, stream_endpoint: str, stay: bool, minute_s: float | None
 ) -> tuple[subprocess.Popen[bytes], str]:
-    port = free_port()
-    endpoint = f"http://127.0.0.1:{port}"
     temporary = run_directory / "tmp"
     temporary.mkdir()
-    environment = plain_environment(
-        BIND_HOST="127.0.0.1",
-        GATEWAY_PORT=str(port),
-        MINISTACK_HOST="127.0.0.1",
-        MINISTACK_REGION=REGION,
-        # SigV4 is checked and every function runs under its role's policies: the template's least privilege, for real.
-        AUTH="true",
-        # On its own process, or the functions do not get them.
-        AWS_ENDPOINT_URL=endpoint,
-        AWS_ENDPOINT_URL_KINESIS=stream_endpoint,
-        SLUICE_ARRIVALS=str(run_directory / ARRIVALS),
-        SLUICE_MINUTE_SECONDS=str(minute_s or ""),
-        # AWS's default quota. MiniStack's own default is what this machine's memory holds, far below the 100 that must stay
-        # unreserved.
-        LAMBDA_ACCOUNT_CONCURRENCY="1000",
-        LOG_LEVEL="WARNING",
-        TMPDIR=str(temporary),
-        STATE_DIR=str(run_directory / "state"),
-        S3_DATA_DIR=str(run_directory / "s3"),
-    )
-    with open(run_directory / "ministack.log", "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, HERE / "ministack_launcher.py"] + (["--stay"] if stay else []),
-            stdin=subprocess.DEVNULL if stay else subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            cwd=run_directory,
-            start_new_session=True,
-        )
     deadline = time.monotonic() + START_S_MAX
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(urllib.error.URLError, OSError):
-            urllib.request.urlopen(f"{endpoint}/_sluice/async-queue", timeout=1).close()
-            return process, endpoint
-        time.sleep(0.05)
-    stop_group(process)
+    for _ in range(PORTS_TRIED_MAX):
+        port = free_port()
+        endpoint = f"http://127.0.0.1:{port}"
+        environment = plain_environment(
+            BIND_HOST="127.0.0.1",
+            GATEWAY_PORT=str(port),
+            MINISTACK_HOST="127.0.0.1",
+            MINISTACK_REGION=REGION,
+            # SigV4 is checked and every function runs under its role's policies: the template's least privilege, for real.
+            AUTH="true",
+            # On its own process, or the functions do not get them.
+            AWS_ENDPOINT_URL=endpoint,
+            AWS_ENDPOINT_URL_KINESIS=stream_endpoint,
+            SLUICE_ARRIVALS=str(run_directory / ARRIVALS),
+            SLUICE_MINUTE_SECONDS=str(minute_s or ""),
+            # AWS's default quota. MiniStack's own default is what this machine's memory holds, far below the 100 that must
+            # stay unreserved.
+            LAMBDA_ACCOUNT_CONCURRENCY="1000",
+            LOG_LEVEL="WARNING",
+            TMPDIR=str(temporary),
+            STATE_DIR=str(run_directory / "state"),
+            S3_DATA_DIR=str(run_directory / "s3"),
+        )
+        with open(run_directory / "ministack.log", "ab") as log:
+            process = start_process(
+                held,
+                [sys.executable, HERE / "ministack_launcher.py"] + (["--stay"] if stay else []),
+                stdin=subprocess.DEVNULL if stay else subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=run_directory,
+            )
+        while time.monotonic() < deadline and process.poll() is None:
+            with contextlib.suppress(urllib.error.URLError, OSError):
+                with urllib.request.urlopen(f"{endpoint}/_sluice/async-queue", timeout=1) as answer:
+                    if answer.headers.get("x-sluice-pid") != str(process.pid):
+                        break  # the engine of another clone has the port
+                return process, endpoint
+            time.sleep(0.05)
+        stop_group(process)
+        _started.remove(process)
+        if time.monotonic() > deadline:
+            break
     raise EngineError(f"MiniStack did not start within {START_S_MAX} s; see {run_directory / 'ministack.log'}")
 
 
-def start(stream_binary: Path, run_directory: Path, stay: bool = False, minute_s: float | None = None) -> Engines:
+def start(
+    held: running.Held, stream_binary: Path, run_directory: Path, stay: bool = False, minute_s: float | None = None
+) -> Engines:
     """Starts both engines with their state under `run_directory`, which is emptied first.
 
     A CloudWatch minute takes `minute_s` seconds; without it no alarm is evaluated and no schedule is due by itself.
     """
     shutil.rmtree(run_directory, ignore_errors=True)
     run_directory.mkdir(parents=True)
-    stream, stream_endpoint = start_stream(stream_binary, run_directory, stay)
     try:
-        ministack, endpoint = start_ministack(run_directory, stream_endpoint, stay, minute_s)
+        stream, stream_endpoint = start_stream(held, stream_binary, run_directory, stay)
+        ministack, endpoint = start_ministack(held, run_directory, stream_endpoint, stay, minute_s)
     except BaseException:
-        stop_group(stream)
+        stop_started()
         raise
-    engines = Engines(run_directory, ministack, stream, endpoint, stream_endpoint, stay)
-    (run_directory / "engines.json").write_text(
-        json.dumps({"process_groups": [ministack.pid, stream.pid], "endpoint": endpoint, "stream": stream_endpoint})
-    )
-    return engines
-
-
-def stop_left_up(run_directory: Path) -> bool:
-    """Stops the engines that an earlier run left up in `run_directory`; false when there are none."""
-    record = run_directory / "engines.json"
-    if not record.is_file():
-        return False
-    found = False
-    for group in json.loads(record.read_text())["process_groups"]:
-        # The number may belong to somebody else by now: only a process that runs one of ours is stopped.
-        command = subprocess.run(["ps", "-o", "command=", "-p", str(group)], capture_output=True, text=True).stdout
-        if "ministack_launcher" in command or "stream-engine" in command:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGTERM)
-                found = True
-    record.unlink()
-    return found
+    return Engines(run_directory, ministack, stream, endpoint, stream_endpoint, stay)

@@ -9,12 +9,16 @@ hashes stand in the lock file. `--lock` writes the lock file anew from the .in f
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import hashlib
 import os
 import subprocess
 import sys
 import venv
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -36,11 +40,46 @@ def create_venv(path: Path) -> Path:
 
 
 def install(lock_file: Path, target: Path) -> None:
-    fingerprint = hashlib.sha256(lock_file.read_bytes() + sys.version.encode()).hexdigest()
+    target.parent.mkdir(exist_ok=True)
+    # Its place counts, too: the scripts of a virtual environment name the directory that they were installed in.
+    origin = lock_file.read_bytes() + sys.version.encode() + os.fsencode(target.resolve())
+    fingerprint = hashlib.sha256(origin).hexdigest()
     stamp = target / "installed-from"
-    if stamp.is_file() and stamp.read_text() == fingerprint and (target / "bin" / "python").exists():
+
+    def is_installed() -> bool:
+        return stamp.is_file() and stamp.read_text() == fingerprint and (target / "bin" / "python").exists()
+
+    if is_installed():
         print(f"tools: {target.relative_to(ROOT)} is up to date")
         return
+    with alone(target):
+        if not is_installed():
+            install_anew(lock_file, target)
+            stamp.write_text(fingerprint)
+    print("tools: ready")
+
+
+@contextlib.contextmanager
+def alone(target: Path) -> Iterator[None]:
+    """Waits until nobody else installs or uses the tools."""
+    with open(target.with_suffix(".lock"), "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"tools: {target.relative_to(ROOT)} is in use here; waiting until that ends (Ctrl-C gives up)", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def in_use() -> IO[str]:
+    """Keeps the tools of the tests from being replaced as long as the file is open."""
+    TOOLS.mkdir(exist_ok=True)
+    file = open(FOR_TESTS[1].with_suffix(".lock"), "a")  # noqa: SIM115
+    fcntl.flock(file, fcntl.LOCK_SH)
+    return file
+
+
+def install_anew(lock_file: Path, target: Path) -> None:
     print(f"tools: installing pinned packages into {target.relative_to(ROOT)} (about a minute, once)", flush=True)
     python = create_venv(target)
     subprocess.run(
@@ -49,8 +88,6 @@ def install(lock_file: Path, target: Path) -> None:
         check=True,
     )
     subprocess.run([python, "-m", "pip", "check"], check=True, stdout=subprocess.DEVNULL)
-    stamp.write_text(fingerprint)
-    print("tools: ready")
 
 
 def lock(lock_file: Path) -> None:
@@ -85,3 +122,7 @@ if __name__ == "__main__":
         main()
     except subprocess.CalledProcessError as error:
         sys.exit(f"failed: {' '.join(str(part) for part in error.cmd)} (exit {error.returncode})")
+    except KeyboardInterrupt:
+        sys.exit("tools: interrupted; the next run installs them")
+    except OSError as error:
+        sys.exit(f"tools: {error}")

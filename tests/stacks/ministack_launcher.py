@@ -374,7 +374,8 @@ def with_status(app: Any, played: CloudWatch, queue: AsyncQueue, mappings: Mappi
         else:
             await app(scope, receive, send)
             return
-        headers = [(b"content-type", b"application/json")]
+        # By the number its starter knows that nobody else has the port.
+        headers = [(b"content-type", b"application/json"), (b"x-sluice-pid", str(os.getpid()).encode())]
         await send({"type": "http.response.start", "status": 404 if "unknown" in answer else 200, "headers": headers})
         await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
 

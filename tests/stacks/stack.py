@@ -32,7 +32,7 @@ class StackError(Exception):
 def aws(engines: Engines, *arguments: str | Path) -> str:
     """Runs the AWS CLI against MiniStack and returns what it prints."""
     done = subprocess.run(
-        [Path(sys.executable).with_name("aws"), "--endpoint-url", engines.endpoint, "--region", REGION, *arguments],
+        [sys.executable, "-m", "awscli", "--endpoint-url", engines.endpoint, "--region", REGION, *arguments],
         capture_output=True,
         text=True,
         # The upload of a template does not follow --endpoint-url.
