@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import boto3
+import preflight
 import yaml
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError
 
@@ -381,6 +382,14 @@ def package() -> None:
     build(architecture)
 
 
+def look_first(launch: preflight.Launch, bucket: str) -> None:
+    """Everything that would make the launch fail, before anything is built."""
+    _, found = preflight.check([launch], bucket or None)
+    print(preflight.table(found, shutil.get_terminal_size().columns), flush=True)
+    if any(finding.severity == preflight.STOPS for finding in found):
+        raise Problem("Nothing was built or launched. SKIP_PREFLIGHT=1 launches nonetheless.")
+
+
 def deploy(kind: str) -> None:
     stack, bucket = STACKS[kind], variable("BUCKET")
     name, architecture = variable(stack.name_variable), variable("ARCHITECTURE", "arm64")
@@ -395,6 +404,11 @@ def deploy(kind: str) -> None:
     if bucket:
         cloud.check_bucket(bucket)
     cloud.check_stack(name)
+    if variable("SKIP_PREFLIGHT") != "1":
+        # The zips are not built yet; their keys only say that they will be there.
+        keys = {parameter: "sluice/not-built-yet.zip" for parameter in stack.code} if bucket else {}
+        code = {"CodeS3Bucket": bucket, "Architecture": architecture, **keys} if bucket else {}
+        look_first(preflight.Launch(kind, name, {**code, **parameters}), bucket)
     if bucket:
         check_compiler(architecture)
         build(architecture)

@@ -760,14 +760,8 @@ def table(found: Sequence[Finding], width: int) -> str:
     return "\n".join([*lines, f"preflight: {stopping} {'stops' if stopping == 1 else 'stop'} the launch, {warning} {'warns' if warning == 1 else 'warn'}"])
 
 
-def launches_of(stacks: Sequence[str], parameters: Sequence[str], bucket: str | None) -> list[Launch]:
-    """The launches that `STACK=NAME` and `Name=value` mean. A parameter goes to every template that has it."""
-    given: dict[str, str] = {}
-    for one in parameters:
-        name, equals, value = one.partition("=")
-        if not equals:
-            raise ValueError(f"{one!r} is not Name=value")
-        given[name] = value
+def launches_of(stacks: Sequence[str], given: Mapping[str, str], bucket: str | None) -> list[Launch]:
+    """The launches that `STACK=NAME` and the parameters mean. A parameter goes to every template that has it."""
     launches = []
     for one in stacks:
         stack, _, name = one.partition("=")
@@ -789,18 +783,24 @@ def launches_of(stacks: Sequence[str], parameters: Sequence[str], bucket: str | 
 
 
 def main() -> int:
+    # deploy.py runs the checks of this file.
+    from deploy import Problem, parsed
+
+    # What make hands on, unless somebody runs this alone.
+    given = os.environ.get
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stacks", nargs="*", metavar="STACK[=NAME]", help=f"of {', '.join(STACKS)}; all four without")
-    parser.add_argument("--bucket", help="the S3 bucket for the code")
-    parser.add_argument("--parameters", default="", help='as for make: "Name=value Name=value"')
-    parser.add_argument("--json", action="store_true", help="findings as JSON on stdout")
+    parser.add_argument("--bucket", default=given("BUCKET"), help="the S3 bucket for the code")
+    parser.add_argument("--parameters", default=given("PARAMETERS", ""), help='as for make: "Name=value Name=value"')
+    parser.add_argument("--json", action="store_true", default=given("JSON") == "1", help="findings as JSON on stdout")
     arguments = parser.parse_args()
-    stacks = arguments.stacks or [stack for stack in STACKS if arguments.bucket or stack == "autoscaling"]
+    bucket = arguments.bucket or None
+    stacks = arguments.stacks or [one for one in [given("STACK")] if one] or [stack for stack in STACKS if bucket or stack == "autoscaling"]
     try:
-        launches = launches_of(stacks, shlex.split(arguments.parameters), arguments.bucket)
-    except ValueError as error:
+        launches = launches_of(stacks, parsed(arguments.parameters), bucket)
+    except (Problem, ValueError) as error:
         parser.error(str(error))
-    identity, found = check(launches, arguments.bucket)
+    identity, found = check(launches, bucket)
     if arguments.json:
         print(json.dumps({**identity, "stacks": [launch.name for launch in launches], "findings": [asdict(finding) for finding in found]}, indent=2))
     else:

@@ -1237,10 +1237,12 @@ def conduct(run: Run, steps: Sequence[Step] = STEPS, json_file: Path | None = No
 
 
 def main() -> int:
+    # What make hands on, unless somebody runs this alone.
+    given = os.environ.get
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clean-up", metavar="PREFIX", help="remove what an earlier run left behind, and nothing else")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--architecture", default="arm64", choices=("arm64", "x86_64"))
+    parser.add_argument("--clean-up", metavar="PREFIX", default=given("CLEAN_UP"), help="remove what an earlier run left behind, and nothing else")
+    parser.add_argument("--yes", action="store_true", default=given("YES") == "1", help="do not ask")
+    parser.add_argument("--architecture", default=given("ARCHITECTURE") or "arm64", choices=("arm64", "x86_64"))
     arguments = parser.parse_args()
     listen_to_signals()
     try:

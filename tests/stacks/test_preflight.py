@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 import engines as local
 import pytest
+import running
 from botocore.stub import Stubber
 from conftest import engines_of_its_own
 from engines import REGION, ROOT
@@ -34,15 +35,15 @@ _names = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def engines() -> Iterator[local.Engines]:
+def engines(held: running.Held) -> Iterator[local.Engines]:
     """Of this module alone: the account's quotas and names are what it is about."""
-    for running in engines_of_its_own("preflight"):
-        running.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    for started in engines_of_its_own(held, "preflight"):
+        started.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         for service in ("lambda", "scheduler"):
             trust = {"Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}
             document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-            running.client("iam").create_role(RoleName=service, AssumeRolePolicyDocument=document)
-        yield running
+            started.client("iam").create_role(RoleName=service, AssumeRolePolicyDocument=document)
+        yield started
 
 
 @pytest.fixture

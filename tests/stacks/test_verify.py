@@ -15,6 +15,7 @@ import binaries
 import boto3
 import engines as local
 import pytest
+import running
 import verify_local
 from conftest import engines_of_its_own
 from engines import REGION, ROOT
@@ -29,9 +30,9 @@ INTERRUPTED = ("bucket", "log-groups", "autoscaling", "log-processing", "archive
 
 
 @pytest.fixture(scope="module")
-def engines() -> Iterator[local.Engines]:
+def engines(held: running.Held) -> Iterator[local.Engines]:
     """Of this module alone: what is there afterwards is what a run left behind."""
-    yield from engines_of_its_own("verify", verify_local.MINUTE_S)
+    yield from engines_of_its_own(held, "verify", verify_local.MINUTE_S)
 
 
 @pytest.fixture

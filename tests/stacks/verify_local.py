@@ -6,7 +6,6 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +14,17 @@ from typing import Any
 import binaries
 import boto3
 import engines as local
+import running
 import stack
-from engines import REGION, ROOT, TARGET
+from engines import REGION
+from running import ROOT, TARGET
 
 sys.path.insert(0, str(ROOT / "infra"))
 import verify  # noqa: E402
 
 # One CloudWatch minute, in seconds of wall time.
 MINUTE_S = 3.0
+DIRECTORY = TARGET / "verify"
 NO_AWS = "MiniStack would answer, and what it answers is not what AWS does"
 SKIPS = {
     "D1": "the stream engine knows no IAM, so that it allows everything",
@@ -105,20 +107,23 @@ def main() -> int:
     if os.environ.get("CLEAN_UP"):
         print("the local engines keep nothing: a run that ended has left nothing behind")
         return 0
-    built = binaries.functions(*binaries.FUNCTIONS)
-    stream_engine = binaries.stream_engine()
-    with tempfile.TemporaryDirectory(prefix="sluice-verify-") as directory:
-        engines = local.start(stream_engine, Path(directory) / "run", minute_s=MINUTE_S)
+    try:
+        held = running.hold(DIRECTORY, "an acceptance run", "wait until it ends")
+        built = binaries.functions(*binaries.FUNCTIONS)
+        engines = local.start(held, binaries.stream_engine(), DIRECTORY / "run", minute_s=MINUTE_S)
         try:
             run = verify.Run(Local.of(engines, built), verify.drawn_prefix())
             for what, usd in verify.price():
                 print(f"${usd:5.2f}  {what}")
             print(f"${sum(usd for _, usd in verify.price()):5.2f}  in all on AWS; here, nothing")
-            good = verify.conduct(run, json_file=TARGET / "verify" / f"{run.prefix}.json")
-        except KeyboardInterrupt:
-            return 130
+            good = verify.conduct(run, json_file=DIRECTORY / f"{run.prefix}.json")
         finally:
             engines.stop()
+    except (running.Busy, binaries.BuildError, local.EngineError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
     return 0 if good else 1
 
 
