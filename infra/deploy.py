@@ -151,7 +151,7 @@ def parsed(text: str) -> dict[str, str]:
     if before.strip():
         raise Problem(f"PARAMETERS begins with {quoted(before.strip())}, which is not Name=value")
     values: dict[str, str] = {}
-    for (_, name, begins, ends), following in zip(found, [*found[1:], None], strict=True):
+    for (_, name, begins, ends), following in zip(found, [*found[1:], None]):
         if name in values:
             raise Problem(f"PARAMETERS sets {name} twice")
         if ends is not None:
