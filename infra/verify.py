@@ -1121,12 +1121,13 @@ def firehoses(run: Run) -> Iterator[str]:
 
 
 def queues(run: Run) -> Iterator[str]:
-    """Those of the prefix, and those that its stacks kept, which may bear the stack's ID instead."""
+    """Those of the prefix, and those of its stacks, which may bear the stack's ID instead."""
     sqs = run.client("sqs")
     urls = set(pages(sqs, "list_queues", "QueueUrls", QueueNamePrefix=run.prefix))
     for stack in list(pages(run.client("cloudformation"), "list_stacks", "StackSummaries")):
         if stack["StackName"].startswith(run.prefix):
-            urls.update(physical for kind, physical in kept(run, stack["StackId"]) if kind == "AWS::SQS::Queue")
+            events = pages(run.client("cloudformation"), "describe_stack_events", "StackEvents", StackName=stack["StackId"])
+            urls.update(one["PhysicalResourceId"] for one in events if one["ResourceType"] == "AWS::SQS::Queue" and one.get("PhysicalResourceId"))
     for url in sorted(urls):
         try:
             sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
