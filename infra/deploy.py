@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import itertools
 import os
 import re
 import shlex
@@ -151,7 +152,7 @@ def parsed(text: str) -> dict[str, str]:
     if before.strip():
         raise Problem(f"PARAMETERS begins with {quoted(before.strip())}, which is not Name=value")
     values: dict[str, str] = {}
-    for (_, name, begins, ends), following in zip(found, [*found[1:], None]):
+    for (_, name, begins, ends), following in itertools.zip_longest(found, found[1:]):
         if name in values:
             raise Problem(f"PARAMETERS sets {name} twice")
         if ends is not None:

@@ -23,14 +23,16 @@ def cargo_build(what: str, is_there: bool, *arguments: str) -> None:
     if shutil.which("cargo") is None:
         raise BuildError("cargo is not on the PATH: install Rust from https://rustup.rs")
     print(f"building {what}" + ("" if is_there else ": about 8 minutes on two cores, once"), flush=True)
-    # In a group of its own, so that all compilers end with it.
-    with undisturbed():
-        cargo = subprocess.Popen(["cargo", "build", "--locked", *arguments], cwd=ROOT, start_new_session=True)
+    cargo = None
     try:
+        # In a group of its own, so that all compilers end with it.
+        with undisturbed():
+            cargo = subprocess.Popen(["cargo", "build", "--locked", *arguments], cwd=ROOT, start_new_session=True)
         failed = cargo.wait() != 0
     except BaseException:
-        with undisturbed():
-            stop_group(cargo)
+        if cargo is not None:
+            with undisturbed():
+                stop_group(cargo)
         raise
     if failed:
         raise BuildError(f"cargo build {' '.join(arguments)} failed")

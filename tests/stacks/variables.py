@@ -69,7 +69,11 @@ def matching(pattern: str, words: str) -> Check:
 
 
 def existing(value: str) -> Optional[str]:
-    return None if Path(value).expanduser().exists() else "is an existing file or directory"
+    try:
+        is_there = Path(value).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have, or no home
+        is_there = False
+    return None if is_there else "is an existing file or directory"
 
 
 def shell_words(value: str) -> Optional[str]:
