@@ -405,13 +405,14 @@ def deploy(kind: str) -> None:
     if bucket:
         cloud.check_bucket(bucket)
     cloud.check_stack(name)
+    if bucket:
+        check_compiler(architecture)
     if variable("SKIP_PREFLIGHT") != "1":
         # The zips are not built yet; their keys only say that they will be there.
         keys = {parameter: "sluice/not-built-yet.zip" for parameter in stack.code} if bucket else {}
         code = {"CodeS3Bucket": bucket, "Architecture": architecture, **keys} if bucket else {}
         look_first(preflight.Launch(kind, name, {**code, **parameters}), bucket)
     if bucket:
-        check_compiler(architecture)
         build(architecture)
         keys = {parameter: cloud.upload(function, bucket) for parameter, function in stack.code.items()}
         parameters = {"CodeS3Bucket": bucket, "Architecture": architecture, **keys, **parameters}
