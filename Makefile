@@ -149,6 +149,14 @@ deploy-archive: deploy-tools ## Build, upload, and launch or update the archive 
 deploy-stream-replay: deploy-tools ## Build, upload, and launch or update the replayer of a stream's past: BUCKET=
 	@$(DEPLOY) stream-replay
 
+.PHONY: preflight
+preflight: deploy-tools ## Look for what would make a launch fail, before anything is created
+	@$(DEPLOY_TOOLS)/python infra/preflight.py
+
+.PHONY: verify
+verify: tools $(if $(filter local,$(ENGINE))$(CLEAN_UP),,package) ## Launch everything under a prefix, prove that it works, delete it
+	@$(TOOLS)/python $(if $(filter local,$(ENGINE)),tests/stacks/verify_local.py,infra/verify.py)
+
 .PHONY: removal-plan
 removal-plan: deploy-tools ## Print the commands that delete the stacks and what they leave behind; deletes nothing
 	@$(DEPLOY) removal-plan

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import boto3
+import preflight
 import yaml
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError, ProfileNotFound
 from compact import compact
@@ -409,6 +410,14 @@ def package() -> None:
     build(architecture)
 
 
+def look_first(launch: preflight.Launch, bucket: str) -> None:
+    """Everything that would make the launch fail, before anything is built."""
+    _, found = preflight.check([launch], bucket or None)
+    print(preflight.table(found, shutil.get_terminal_size().columns), flush=True)
+    if any(finding.severity == preflight.STOPS for finding in found):
+        raise Problem("Nothing was built or launched. SKIP_PREFLIGHT=1 launches nonetheless.")
+
+
 def deploy(kind: str) -> None:
     stack, bucket = STACKS[kind], variable("BUCKET")
     name, architecture = variable(stack.name_variable), variable("ARCHITECTURE", "arm64")
@@ -423,6 +432,12 @@ def deploy(kind: str) -> None:
     cloud.check_stack(name)
     if bucket:
         check_compiler(architecture)
+    if kind != "overview" and variable("SKIP_PREFLIGHT") != "1":
+        # The zips are not built yet; their keys only say that they will be there.
+        keys = {parameter: "sluice/not-built-yet.zip" for parameter in stack.code} if bucket else {}
+        code = {"CodeS3Bucket": bucket, "Architecture": architecture, **keys} if bucket else {}
+        look_first(preflight.Launch(kind, name, {**code, **parameters}), bucket)
+    if bucket:
         build(architecture)
         keys = {parameter: cloud.upload(function, bucket) for parameter, function in stack.code.items()}
         parameters = {"CodeS3Bucket": bucket, "Architecture": architecture, **keys, **parameters}

@@ -73,7 +73,7 @@ class AsyncQueue:
     """Holds events until the function has them, or the dead-letter queue does.
 
     `execute(function, event)` runs one invocation and returns MiniStack's result (`throttle`, `error`, `body`);
-    `dead_letter(arn, body, attributes)` sends a message; `current(function)` is the function as configured now;
+    `dead_letter(arn, body, attributes)` sends a message; `current(function)` is the function as configured now, if it is there;
     `watch(metric, function_name, value)` learns what Lambda would tell CloudWatch.
     """
 
@@ -81,7 +81,7 @@ class AsyncQueue:
         self,
         execute: Callable[[dict[str, Any], Any], dict[str, Any]],
         dead_letter: Callable[[str, str, dict[str, tuple[str, str]]], None],
-        current: Callable[[dict[str, Any]], dict[str, Any]] = lambda function: function,
+        current: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda function: function,
         watch: Callable[[str, str, float], None] = lambda metric, function, value: None,
     ) -> None:
         self._execute = execute
@@ -141,6 +141,11 @@ class AsyncQueue:
 
     def _attempt(self, waiting: Waiting) -> None:
         function = self._current(waiting.function)
+        if function is None:
+            # Deleted meanwhile, and what waited for it with it.
+            with self._changed:
+                self.dropped += 1
+            return
         started = time.monotonic()
         try:
             result = self._execute(function, waiting.event)

@@ -30,13 +30,24 @@ def function_binary(functions: dict[str, Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def engines() -> Iterator[local.Engines]:
+def held() -> running.Held:
     try:
-        held = running.hold(running.STACK_TESTS, "a run of the stack tests", "wait until it ends")
+        return running.hold(running.STACK_TESTS, "a run of the stack tests", "wait until it ends")
     except running.Busy as busy:
         pytest.exit(str(busy), returncode=2)
+
+
+@pytest.fixture(scope="session")
+def engines(held: running.Held) -> Iterator[local.Engines]:
     yield local.start(held, binaries.stream_engine(), running.STACK_TESTS / "run")
     local.stop_started()
+
+
+def engines_of_its_own(held: running.Held, name: str, minute_s: float | None = None) -> Iterator[local.Engines]:
+    """Engines for one module, which changes or counts what is in the account."""
+    started = local.start(held, binaries.stream_engine(), running.STACK_TESTS / name, minute_s=minute_s)
+    yield started
+    started.stop()
 
 
 _names = itertools.count(1)

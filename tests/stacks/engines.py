@@ -138,7 +138,11 @@ class Engines:
                 raise EngineError(f"{name} ended with exit code {process.returncode}; see {self.run_directory}")
 
     def stop(self) -> None:
-        stop_started()
+        with undisturbed():
+            for process in (self.ministack, self.stream):
+                if process in _started:
+                    _started.remove(process)
+                    stop_group(process)
 
     def leave_up(self) -> None:
         """They outlive this process; `make demo-stop` ends them."""

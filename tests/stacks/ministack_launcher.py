@@ -81,10 +81,9 @@ def send_to_queue(arn: str, body: str, attributes: dict[str, tuple[str, str]]) -
     )
 
 
-def current_function(record: dict[str, Any]) -> dict[str, Any]:
+def current_function(record: dict[str, Any]) -> dict[str, Any] | None:
     # An event that waits meets the function as it is when its turn comes, with a concurrency raised meanwhile.
-    name = (record.get("config") or record).get("FunctionName", "")
-    return lambda_svc._functions.get(name) or record
+    return lambda_svc._functions.get((record.get("config") or record).get("FunctionName", ""))
 
 
 _event_ids = iter(range(int(time.time() * 1000) * 10**6, sys.maxsize))

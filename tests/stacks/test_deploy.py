@@ -122,6 +122,21 @@ def test_without_a_bucket_the_stream_launches_alone(deploying: Deploying, engine
     assert parameters(engines, "no-bucket")["ShardCountInitial"] == "3"
 
 
+def test_preflight_stops_a_deployment_before_anything_is_built_unless_it_is_skipped(
+    deploying: Deploying, engines: local.Engines
+) -> None:
+    chosen = {"BUCKET": stack.code_bucket(engines), "LOG_PROCESSING_STACK": "skipping"}
+    chosen["PARAMETERS"] = "StreamName=skipping FunctionName=skipping LogGroupNames=/not/there MetricMathAlarms=false"
+    stopped = deploying("log-processing", **chosen)
+    assert (stopped.returncode, deploying.has_built) == (2, False)
+    assert "the log group /not/there does not exist" in stopped.stdout
+    assert "→ aws logs create-log-group --log-group-name /not/there" in stopped.stdout
+    assert "SKIP_PREFLIGHT=1" in stopped.stderr
+    skipped = deploying("log-processing", **chosen, SKIP_PREFLIGHT="1")
+    assert "preflight" not in skipped.stdout
+    assert deploying.has_built
+
+
 @pytest.mark.parametrize(
     "command, variables, told",
     [

@@ -17,6 +17,7 @@ from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 ROOT = Path(__file__).resolve().parent.parent.parent
 LAUNCH = ("deploy-autoscaling", "deploy-log-processing", "deploy-archive", "deploy-stream-replay")
 DEPLOY = (*LAUNCH, "deploy-overview")
+LOOKED_AT = ("autoscaling", "log-processing", "archive", "stream-replay")
 QUARANTINE = ("quarantine-show", "quarantine-send-back")
 TEST = ("test", "test-rust")
 CHARACTERS_QUOTED_MAX = 80
@@ -132,22 +133,27 @@ TABLE = (
     Variable("EVENT_BYTES", ("simulate",), decimal(1, 1_048_576), "mean size of a log event, in bytes"),
     Variable("ARGS", ("simulate",), shell_words, "more arguments of the program, as --html report.html"),
     Variable(
-        "ARCHITECTURE", ("package", *LAUNCH), one_of("arm64", "x86_64"), "arm64 or x86_64; Lambda charges a fifth less for arm64", "arm64"
+        "ARCHITECTURE", ("package", *LAUNCH, "verify"), one_of("arm64", "x86_64"), "arm64 or x86_64; Lambda charges a fifth less for arm64", "arm64"
     ),
-    Variable("BUCKET", (*LAUNCH, "removal-plan"), BUCKET, "the S3 bucket in your region that holds the code"),
-    Variable("PARAMETERS", DEPLOY, anything, "the stack's parameters, as Name=value Name=value"),
-    Variable("AUTOSCALING_STACK", ("deploy-autoscaling", "deploy-overview", "removal-plan"), STACK, "the stack's name", "sluice-autoscaling"),
+    Variable("BUCKET", (*LAUNCH, "preflight", "removal-plan"), BUCKET, "the S3 bucket in your region that holds the code"),
+    Variable("PARAMETERS", (*DEPLOY, "preflight"), anything, "the stack's parameters, as Name=value Name=value"),
+    Variable("SKIP_PREFLIGHT", LAUNCH, FLAG, "1 does not look first for what would make the launch fail", "0"),
+    Variable("STACK", ("preflight",), one_of(*LOOKED_AT), f"the one stack to look at: {', '.join(LOOKED_AT[:-1])} or {LOOKED_AT[-1]}"),
+    Variable("ENGINE", ("verify",), one_of("aws", "local"), "aws or local: your account, or the local engines", "aws"),
+    Variable("YES", ("verify",), FLAG, "1 does not ask before it begins", "0"),
+    Variable("CLEAN_UP", ("verify",), matching("sluice-verify-[a-z0-9]{6}", "the prefix of a run: sluice-verify- and six letters or digits"), "only removes what the run with this prefix left behind"),
+    Variable("AUTOSCALING_STACK", ("deploy-autoscaling", "deploy-overview", "preflight", "removal-plan"), STACK, "the stack's name", "sluice-autoscaling"),
     Variable(
         "LOG_PROCESSING_STACK",
-        ("deploy-log-processing", "deploy-overview", "removal-plan", *QUARANTINE),
+        ("deploy-log-processing", "deploy-overview", "preflight", "removal-plan", *QUARANTINE),
         STACK,
         "the stack's name",
         "sluice-log-processing",
     ),
-    Variable("ARCHIVE_STACK", ("deploy-archive", "deploy-overview", "removal-plan"), STACK, "the stack's name", "sluice-archive"),
+    Variable("ARCHIVE_STACK", ("deploy-archive", "deploy-overview", "preflight", "removal-plan"), STACK, "the stack's name", "sluice-archive"),
     Variable(
         "STREAM_REPLAY_STACK",
-        ("deploy-stream-replay", "deploy-overview", "removal-plan"),
+        ("deploy-stream-replay", "deploy-overview", "preflight", "removal-plan"),
         STACK,
         "the stack's name",
         "sluice-stream-replay",
@@ -157,7 +163,7 @@ TABLE = (
     Variable("REASON", QUARANTINE, anything, "only messages with this reason"),
     Variable("MAX", QUARANTINE, number(1, 10**9), "at most this many messages"),
     Variable("TEXT", ("quarantine-show",), FLAG, "1 shows the text of the log messages, too", "0"),
-    Variable("JSON", ("quarantine-show",), FLAG, "1 prints all details as JSON", "0"),
+    Variable("JSON", ("quarantine-show", "preflight"), FLAG, "1 prints all details as JSON", "0"),
     Variable("DRY_RUN", ("quarantine-send-back",), FLAG, "1 prints what would be sent back, and leaves it", "0"),
 )
 NAMES = tuple(dict.fromkeys(variable.name for variable in TABLE))
