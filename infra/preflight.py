@@ -274,7 +274,7 @@ class Preflight:
             with ThreadPoolExecutor(12) as pool:
                 for findings in pool.map(lambda check: self._looked(*check), checks):
                     found += findings
-            found += self._not_allowed()
+            found += self._not_allowed([what for what, _ in checks])
         unique = list(dict.fromkeys(found))
         return sorted(unique, key=lambda finding: (finding.severity != STOPS, finding.stack, finding.code))
 
@@ -298,8 +298,10 @@ class Preflight:
             found.append(Finding(WARNS, "not-checked", "", f"could not check {what}: {refused}", "run this again, or look yourself"))
         return found
 
-    def _not_allowed(self) -> Iterator[Finding]:
-        for permission, what in self._denied.items():
+    def _not_allowed(self, order: Sequence[str]) -> Iterator[Finding]:
+        """What was denied, in the order of the checks and not in that in which their threads ended."""
+        for permission, denied in sorted(self._denied.items()):
+            what = sorted(denied, key=lambda one: order.index(one) if one in order else -1)
             more = f" and {len(what) - 3} more" if len(what) > 3 else ""
             yield Finding(
                 WARNS, "not-checked", "", f"could not check {', '.join(what[:3])}{more}: needs permission {permission}",

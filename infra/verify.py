@@ -273,7 +273,7 @@ def kept(run: Run, stack: str) -> list[tuple[str, str]]:
 def remove(run: Run, kind: str, name: str) -> None:
     """Deletes one thing that a stack kept; what is gone is gone."""
     removers: dict[str, Callable[[], Any]] = {
-        "AWS::Kinesis::Stream": lambda: run.client("kinesis").delete_stream(StreamName=name, EnforceConsumerDeletion=True),
+        "AWS::Kinesis::Stream": lambda: remove_stream(run, name),
         "AWS::SQS::Queue": lambda: run.client("sqs").delete_queue(QueueUrl=name),
         "AWS::S3::Bucket": lambda: remove_bucket(run, name),
         "AWS::Logs::LogGroup": lambda: run.client("logs").delete_log_group(logGroupName=name),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from demo import awslogs
 from read_back import Event
 
 Launch = Callable[..., stack.Pipeline]
+
+# `make test` runs these tests, and they run make: it is not to take itself for a part of that one.
+for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "GNUMAKEFLAGS"):
+    os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")

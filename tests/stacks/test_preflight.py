@@ -21,6 +21,7 @@ from engines import REGION, ROOT
 
 sys.path.insert(0, str(ROOT / "infra"))
 import preflight
+from compact import compact
 from preflight import Account, Finding, Launch, Preflight
 from template import STACKS, UNKNOWN, Template
 
@@ -562,7 +563,7 @@ def test_the_reading_of_a_template_agrees_with_what_cloudformation_makes_of_it(e
     engines.client("s3").put_object(Bucket=BUCKET, Key="up.zip", Body=b"")
     cloudformation = engines.client("cloudformation")
     cloudformation.create_stack(
-        StackName=name, TemplateBody=(ROOT / "infra" / "autoscaling.yaml").read_text(),
+        StackName=name, TemplateBody=compact((ROOT / "infra" / "autoscaling.yaml").read_text()),
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     )  # fmt: skip
