@@ -112,23 +112,21 @@ const CASES: &[Case] = &[
     Case {
         alarm: "loss",
         trouble: |m| {
-            m.processor("EventTimeIn", 1_000.0);
-            m.processor("EventTimeDelivered", 980.0);
-            m.processor("EventTimeFiltered", 9.0);
+            m.processor("EventsIn", 1_000.0);
+            m.processor("EventsLost", 11.0);
         },
         within: 1..=3,
         calm: &[
             // One in a hundred is not more than one in a hundred.
             |m| {
-                m.processor("EventTimeIn", 1_000.0);
-                m.processor("EventTimeDelivered", 990.0);
+                m.processor("EventsIn", 1_000.0);
+                m.processor("EventsLost", 10.0);
             },
+            // What happened when is no matter of the alarm's.
             |m| {
-                m.processor("EventTimeIn", 100.0);
-                m.processor("EventTimeDelivered", 25.0);
-                m.processor("EventTimeFiltered", 25.0);
-                m.processor("EventTimeDeadLettered", 25.0);
-                m.processor("EventTimeQuarantined", 25.0);
+                m.processor("EventsIn", 1_000.0);
+                m.processor("EventsLost", 0.0);
+                m.processor("EventTimeIn", 1_000.0);
             },
         ],
     },
