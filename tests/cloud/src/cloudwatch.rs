@@ -84,6 +84,12 @@ pub struct MetricStore {
 }
 
 impl MetricStore {
+    /// Nothing was published yet.
+    #[must_use]
+    pub fn new(unpublished: Unpublished) -> Self {
+        Self { series: BTreeMap::new(), unpublished }
+    }
+
     /// Every metric of which there is anything.
     pub fn metrics(&self) -> impl Iterator<Item = &MetricName> {
         self.series.keys()
