@@ -353,8 +353,8 @@ def make(engines: local.Engines, *arguments: str) -> str:
     return done.stdout
 
 
-def dashboard(engines: local.Engines, name: str) -> list[dict[str, Any]]:
-    body = engines.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"]
+def dashboard(engines: local.Engines, stack: str) -> list[dict[str, Any]]:
+    body = engines.client("cloudwatch").get_dashboard(DashboardName=f"{stack}-{local.REGION}")["DashboardBody"]
     return list(json.loads(body)["widgets"])
 
 
