@@ -394,10 +394,12 @@ class Preflight:
                 if kind is None or name is None:
                     continue
                 if len(name) > kind.characters_max:
+                    prefix = "NamePrefix" in template.parameters and kind.characters_max == 64
+                    shorter = f"choose a stack name that is {len(name) - kind.characters_max} characters shorter"
                     found.append(
                         Finding(
                             STOPS, "name-length", launch.name, f"the {kind.noun} would be called {name}, which has {len(name)} characters; AWS takes {kind.characters_max}",
-                            f"choose a stack name that is {len(name) - kind.characters_max} characters shorter, or name the {kind.noun} by a parameter",
+                            'give a prefix of its own: PARAMETERS="NamePrefix=…"' if prefix else shorter,
                         )
                     )  # fmt: skip
                 if (first := by_name.setdefault((resource.type, name), launch.name)) != launch.name:

@@ -411,7 +411,8 @@ def test_a_name_that_grows_too_long_stops_with_its_length(engines: local.Engines
     names = [resource for resource in Template.of("log-processing").resources(launch("log-processing", long).parameters, {"AWS::StackName": long})]
     too_long = [one for one in names if one.type == "AWS::Lambda::Function" and len(one.name("FunctionName") or "") > 64]
     assert len([one for one in told if "function" in one.what]) == len(too_long)
-    assert all("AWS takes 64" in one.what for one in told)
+    assert all("AWS takes 64" in one.what and "NamePrefix=" in one.remedy for one in told)
+    assert [one for one in found(engines, launch("log-processing", long, NamePrefix="short")) if one.code == "name-length"] == []
 
 
 def test_a_stack_name_that_cloudformation_refuses_stops(engines: local.Engines) -> None:
