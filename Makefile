@@ -149,6 +149,14 @@ deploy-archive: deploy-tools ## Build, upload, and launch or update the archive 
 deploy-stream-replay: deploy-tools ## Build, upload, and launch or update the replayer of a stream's past: BUCKET=
 	@$(DEPLOY) stream-replay
 
+.PHONY: template-autoscaling
+template-autoscaling: deploy-tools ## Print the template without its transform, for service-managed StackSets: PARAMETERS=
+	@$(DEPLOY_TOOLS)/python infra/expand.py autoscaling
+
+.PHONY: template-log-processing
+template-log-processing: deploy-tools ## Print the template without its transform, for service-managed StackSets: PARAMETERS=
+	@$(DEPLOY_TOOLS)/python infra/expand.py log-processing
+
 .PHONY: preflight
 preflight: deploy-tools ## Look for what would make a launch fail, before anything is created
 	@$(DEPLOY_TOOLS)/python infra/preflight.py
