@@ -104,13 +104,19 @@ simulate: ## What Sluice would cost on your traffic, beside the alternatives
 	set -- "$${CARGO_TARGET_DIR:-target}/simulate/what-if" "$$@"; \
 	if [[ -n "$${ARGS:-}" ]]; then printf '%s\n' "$$ARGS" | xargs "$$@"; else "$$@"; fi
 
+.PHONY: lint-tools
+lint-tools:
+	@$(PYTHON) tests/stacks/install.py --for-lint
+
+# What checkov skips, and why, stands at each resource.
 .PHONY: lint
-lint: tools ## Check format, clippy, docs and templates
+lint: tools lint-tools ## Check format, clippy, docs and templates
 	@echo 'Checking format, clippy, docs and templates: about 10 minutes the first time on two cores, then one.'
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
 	$(TOOLS)/python -c 'from cfnlint.runner import main; main()' infra/*.yaml
+	LOG_LEVEL=ERROR .tools/lint/bin/checkov --file infra/*.yaml --framework cloudformation --skip-download --compact --quiet
 
 .PHONY: bench
 bench: ## Measure the handler's CPU beside a plain handler, in the same run
