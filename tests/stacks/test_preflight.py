@@ -556,6 +556,7 @@ def test_an_invocation_that_outlasts_a_connection_in_a_vpc_is_a_warning(engines:
     assert told("stream-replay", TargetTimeoutSeconds="900", **vpc) == ["idle-connection"]
     assert told("log-processing", TimeoutSeconds="340", **vpc) == []
     assert told("log-processing", TimeoutSeconds="900") == [], "without a VPC nothing is in between"
+    assert told("archive", TimeoutSeconds="900", **vpc) == [], "it invokes nothing"
 
 
 def test_a_topic_that_is_not_there_stops(engines: local.Engines, name: str) -> None:
