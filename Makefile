@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 TOOLS := .tools/venv/bin
+LINT_TOOLS := .tools/lint/bin
 DEPLOY_TOOLS := .tools/deploy/bin
 FUNCTIONS := log-processor dlq-replayer scale-up scale-down archiver stream-replayer
 # Lambda runs arm64 for a fifth less money.
@@ -116,7 +117,7 @@ lint: tools lint-tools ## Check format, clippy, docs and templates
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
 	$(TOOLS)/python -c 'from cfnlint.runner import main; main()' infra/*.yaml
-	LOG_LEVEL=ERROR .tools/lint/bin/checkov --file infra/*.yaml --framework cloudformation --skip-download --compact --quiet
+	LOG_LEVEL=ERROR $(LINT_TOOLS)/checkov --file infra/*.yaml --framework cloudformation --skip-download --compact --quiet
 
 .PHONY: bench
 bench: ## Measure the handler's CPU beside a plain handler, in the same run

@@ -93,10 +93,10 @@ def main() -> int:
         return 2
     stack = STACKS[sys.argv[1]]
     try:
-        # Without a log group the expansion would have conditions and parameters that nothing reads.
-        if sys.argv[1] == "log-processing" and "LogGroupNames=" not in os.environ.get("PARAMETERS", ""):
-            raise Problem("Name the log groups that the template is to subscribe: PARAMETERS='LogGroupNames=…'")
         given = checked_parameters(os.environ.get("PARAMETERS", ""), stack, {})
+        # Without a log group the expansion would have conditions and parameters that nothing reads.
+        if sys.argv[1] == "log-processing" and not given.get("LogGroupNames"):
+            raise Problem("Name the log groups that the template is to subscribe: PARAMETERS='LogGroupNames=…'")
         root = yaml_parse((HERE / stack.template).read_text(encoding="utf-8"))
         print(json.dumps(expanded(root, given), ensure_ascii=False, indent=1))
     except Problem as problem:

@@ -16,7 +16,6 @@ import engines as local
 import pytest
 import stack
 from botocore.exceptions import ClientError
-from engines import ROOT, plain_environment
 from stack import AUTOSCALING, LOG_PROCESSING
 
 SENT = {"autoscaling": AUTOSCALING, "log-processing": LOG_PROCESSING}
@@ -33,8 +32,7 @@ def name() -> str:
 
 def expand(template: str, parameters: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     text = " ".join(f"{name}={value}" for name, value in parameters.items())
-    command = ["make", "--no-print-directory", "-o", "deploy-tools", f"DEPLOY_TOOLS={Path(sys.executable).parent}", f"template-{template}"]
-    return subprocess.run([*command, f"PARAMETERS={text}"], cwd=ROOT, capture_output=True, text=True, env=plain_environment(MAKEFLAGS=""))
+    return local.make(f"template-{template}", f"PARAMETERS={text}")
 
 
 @pytest.fixture
@@ -136,6 +134,8 @@ def test_an_expansion_launches_and_takes_no_other_list(engines: local.Engines, e
     ("template", "parameters", "told"),
     [
         ("log-processing", {}, "Name the log groups"),
+        ("log-processing", {"LogGroupNames": ""}, "Name the log groups"),
+        ("log-processing", {"FilterPattern": '"LogGroupNames=/a"'}, "Name the log groups"),
         ("log-processing", {"LogGroupNames": "/a/b,/ab"}, "two values lead to one resource Subscriptionab"),
         ("log-processing", {"LogGroupNames": "/" + "a" * 250}, "CloudFormation takes 255"),
         ("autoscaling", {"ProcessorFunction": "a"}, "did you mean ProcessorFunctions?"),

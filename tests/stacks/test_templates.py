@@ -16,7 +16,7 @@ import stack
 from awscli.customizations.cloudformation.yamlhelper import yaml_parse
 from cfnlint.decode import cfn_yaml
 from conftest import Launch, write_logs
-from engines import ROOT, plain_environment
+from engines import ROOT
 from stack import ARCHIVE, AUTOSCALING, LOG_PROCESSING, OVERVIEW, STREAM_REPLAY, StackError
 
 sys.path.insert(0, str(ROOT / "infra"))
@@ -362,12 +362,8 @@ def test_the_stream_alone_launches_without_a_bucket(engines: local.Engines) -> N
 
 
 def make(engines: local.Engines, *arguments: str) -> str:
-    """Runs make against the engines, with the tests' own Python: the deploy tools need not be installed here."""
-    environment = {**plain_environment(AWS_ENDPOINT_URL=engines.endpoint), "MAKEFLAGS": ""}
-    done = subprocess.run(
-        ["make", "--no-print-directory", "-o", "deploy-tools", f"DEPLOY_TOOLS={Path(sys.executable).parent}", *arguments],
-        cwd=ROOT, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+    """Runs make against the engines."""
+    done = local.make(*arguments, AWS_ENDPOINT_URL=engines.endpoint)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
