@@ -125,10 +125,10 @@ async fn every_metric_is_documented_and_no_other() {
     assert_eq!(documented.iter().map(String::as_str).collect::<BTreeSet<_>>(), names);
 }
 
-/// The metrics in the first column of the table under "Metrics" in docs/architecture.md.
+/// The metrics in the first column of the table under "Metrics" in docs/internals/architecture.md.
 fn documented() -> BTreeSet<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/architecture.md");
-    let text = std::fs::read_to_string(path).expect("docs/architecture.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/internals/architecture.md");
+    let text = std::fs::read_to_string(path).expect("docs/internals/architecture.md");
     let (_, section) = text.split_once("\n### Metrics\n").expect("a section on metrics");
     let section = section.split("\n#").next().expect("a section");
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
