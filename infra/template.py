@@ -76,6 +76,17 @@ class Template:
         """Whether CloudFormation must run macros over it."""
         return "Transform" in self._body
 
+    @property
+    def description(self) -> str:
+        """What the stack is for, on one line."""
+        return " ".join(self._body["Description"].split())
+
+    @property
+    def groups(self) -> list[tuple[str, list[str]]]:
+        """The parameters' names as the console groups them, under their headings."""
+        groups = self._body["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+        return [(group["Label"]["default"], group["Parameters"]) for group in groups]
+
     @staticmethod
     def of(stack: str) -> Template:
         return Template(HERE / f"{stack}.yaml")
