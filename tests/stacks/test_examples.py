@@ -24,7 +24,7 @@ EXAMPLES = ROOT / "examples" / "consumers"
 sys.path.insert(0, str(EXAMPLES / "python"))
 from follow import follow  # noqa: E402
 
-AGGREGATES = ROOT / "shared" / "tests" / "aggregates"
+AGGREGATES = ROOT / "shared" / "sluice" / "tests" / "aggregates"
 GOOD = json.dumps({"logGroup": "/a", "timestamp": 1, "message": "b"}).encode()
 NOT_JSON = b"this is not an envelope"
 
