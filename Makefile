@@ -63,7 +63,7 @@ test-rust: ## Run the unit, promise and property tests
 	@echo 'property tests: SEED=$(PROPERTY_SEED) (to repeat: make test-rust SEED=$(PROPERTY_SEED))'
 	@export PROPTEST_RNG_SEED=$(PROPERTY_SEED); \
 	if command -v cargo-nextest >/dev/null; then \
-		cargo nextest run --locked --no-fail-fast; \
+		cargo nextest run --locked --no-fail-fast && cargo test --locked --doc; \
 	else \
 		cargo test --locked --no-fail-fast; \
 	fi
