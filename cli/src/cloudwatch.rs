@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use sluice::config::EnvReader;
-use sluice::ports::{Clock, DataPoint, GetMetrics, MetricQuery};
+use sluice::ports::{Clock, DataPoint, MetricQuery, ReadMetrics};
 use sluice_aws::SystemClock;
 use sluice_aws::{Connection, ControlPlane};
 
@@ -27,7 +27,7 @@ pub fn read_from_environment(stream: &str, days: f64) -> anyhow::Result<Trace> {
 
 /// Reads the last `days` of `stream` before `now_ms`. Kinesis publishes nothing for a minute
 /// without puts, so a minute without data is a minute without traffic.
-pub async fn read<W: GetMetrics>(
+pub async fn read<W: ReadMetrics>(
     world: &W,
     stream: &str,
     days: f64,
