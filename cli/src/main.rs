@@ -1,17 +1,18 @@
-//! `what-if TRACE.csv`: what Sluice would cost and how late it would be, beside the alternatives.
+//! `sluice`: the program for whoever operates Sluice.
 
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 
 use clap::Parser;
-use what_if::arguments::Arguments;
-use what_if::command;
+use sluice_cli::program::{Command, Program};
+use sluice_cli::what_if;
 
 fn main() -> ExitCode {
-    match command::run(&Arguments::parse(), &mut stdout().lock()) {
+    let Command::WhatIf(arguments) = Program::parse().command;
+    match what_if::command::run(&arguments, &mut stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            writeln!(stderr(), "what-if: {error:#}").ok();
+            writeln!(stderr(), "sluice: {error:#}").ok();
             ExitCode::FAILURE
         }
     }

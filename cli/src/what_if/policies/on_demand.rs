@@ -16,8 +16,8 @@ use sluice::limits::{
     ON_DEMAND_PEAK_DAYS,
 };
 
-use crate::clock::SECONDS_PER_DAY;
-use crate::world::{Rule, TICK_SECONDS, World};
+use crate::what_if::clock::SECONDS_PER_DAY;
+use crate::what_if::world::{Rule, TICK_SECONDS, World};
 
 /// Where the rules are documented.
 pub const SOURCE: &str = "Kinesis Data Streams FAQ and pricing";

@@ -13,9 +13,9 @@
 
 use std::collections::VecDeque;
 
-use crate::clock::{SECONDS_PER_DAY, SECONDS_PER_MINUTE};
-use crate::trace::Trace;
-use crate::world::{Rule, Settings, TICK_SECONDS, World};
+use crate::what_if::clock::{SECONDS_PER_DAY, SECONDS_PER_MINUTE};
+use crate::what_if::trace::Trace;
+use crate::what_if::world::{Rule, Settings, TICK_SECONDS, World};
 
 /// What it is called.
 pub const NAME: &str = "optimum";

@@ -6,8 +6,8 @@
 //! day are spent; here it stops, because single splits leave the keys uneven.
 
 use super::alarm::is_alarmed;
-use crate::clock::SECONDS_PER_MINUTE;
-use crate::world::{Rule, World};
+use crate::what_if::clock::SECONDS_PER_MINUTE;
+use crate::what_if::world::{Rule, World};
 
 /// Where the rule is documented.
 pub const SOURCE: &str = "github.com/awslabs/amazon-kinesis-scaling-utils (README.md, its example)";

@@ -3,8 +3,8 @@
 
 use std::ops::RangeInclusive;
 
-const AUTOSCALING: &str = include_str!("../../infra/autoscaling.yaml");
-const LOG_PROCESSING: &str = include_str!("../../infra/log-processing.yaml");
+const AUTOSCALING: &str = include_str!("../../../infra/autoscaling.yaml");
+const LOG_PROCESSING: &str = include_str!("../../../infra/log-processing.yaml");
 
 /// A parameter of a template.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,7 @@
 //!
 //! Source: what a team does without a scaler; nothing ever waits.
 
-use crate::world::{Rule, World};
+use crate::what_if::world::{Rule, World};
 
 /// Where the rule is documented.
 pub const SOURCE: &str = "as many shards as the highest step needs, known beforehand";

@@ -1,6 +1,6 @@
 //! Traffic over time: scaled to a peak, cut to some days.
 
-use crate::clock::SECONDS_PER_DAY;
+use crate::what_if::clock::SECONDS_PER_DAY;
 
 /// The longest step between two rows: an hour.
 pub const STEP_SECONDS_MAX: u64 = 3_600;

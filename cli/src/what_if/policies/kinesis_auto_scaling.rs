@@ -5,8 +5,8 @@
 //! UpdateShardCount refuses for odd numbers; on a refused call it tries again for ever.
 
 use super::alarm::is_alarmed;
-use crate::clock::SECONDS_PER_MINUTE;
-use crate::world::{Rule, World};
+use crate::what_if::clock::SECONDS_PER_MINUTE;
+use crate::what_if::world::{Rule, World};
 
 /// Where the rule is documented.
 pub const SOURCE: &str =

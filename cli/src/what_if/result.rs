@@ -7,10 +7,10 @@ use sluice::limits::{
     ADVANTAGE_BYTES_PER_SECOND_MIN, SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND,
 };
 
-use crate::clock::{SECONDS_PER_DAY, format_second};
-use crate::cost::{Bill, put_dollars};
-use crate::trace::Trace;
-use crate::world::Settings;
+use crate::what_if::clock::{SECONDS_PER_DAY, format_second};
+use crate::what_if::cost::{Bill, put_dollars};
+use crate::what_if::trace::Trace;
+use crate::what_if::world::Settings;
 
 /// The bar for the recommended policy: so many seconds at p99.
 pub const LAG_P99_SECONDS_MAX: u64 = 30;
@@ -134,7 +134,7 @@ impl Outcome {
 pub fn cheapest<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Option<&'a Outcome> {
     outcomes
         .into_iter()
-        .filter(|outcome| outcome.keeps_up() && outcome.name != crate::optimum::NAME)
+        .filter(|outcome| outcome.keeps_up() && outcome.name != crate::what_if::optimum::NAME)
         .min_by(|one, other| one.bill.total().total_cmp(&other.bill.total()))
 }
 

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::clock::{SECONDS_PER_DAY, format_second};
-use crate::result::{Decision, Outcome, Point, cheapest, frontier, heading};
-use crate::trace::Trace;
-use crate::world::Settings;
+use crate::what_if::clock::{SECONDS_PER_DAY, format_second};
+use crate::what_if::result::{Decision, Outcome, Point, cheapest, frontier, heading};
+use crate::what_if::trace::Trace;
+use crate::what_if::world::Settings;
 
 const WIDTH: f64 = 1_080.0;
 const LEFT: f64 = 54.0;
@@ -135,8 +135,11 @@ fn write_table(page: &mut String, outcomes: &[Outcome]) -> std::fmt::Result {
         }
         write!(page, "<td>{:.0}</td>", outcome.shard_hours)?;
         for lag in [outcome.lag_p50, outcome.lag_p95, outcome.lag_p99, outcome.lag_max] {
-            let late =
-                if lag > crate::result::LAG_P99_SECONDS_MAX { " class=\"late\"" } else { "" };
+            let late = if lag > crate::what_if::result::LAG_P99_SECONDS_MAX {
+                " class=\"late\""
+            } else {
+                ""
+            };
             write!(page, "<td{late}>{lag}</td>")?;
         }
         let lost = outcome.lost_megabytes + outcome.undelivered_megabytes;

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use crate::trace::{TraceError, at, whole};
+use crate::what_if::trace::{TraceError, at, whole};
 use sluice::limits::{TRACE_BYTES_MAX, TRACE_LINE_BYTES_MAX};
 
 /// UTF-8 text of `input`, whose encoding its first bytes tell. What is not UTF-8 stays as it is.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use sluice::limits::TRACE_JSON_BYTES_MAX;
 
 use super::table::Table;
-use crate::trace::{TraceError, whole};
+use crate::what_if::trace::{TraceError, whole};
 
 /// Reads one document or several, each with a part of the data points.
 pub fn read(input: impl BufRead, table: &mut Table<'_>) -> Result<(), TraceError> {

@@ -16,9 +16,9 @@ use sluice::scaling::{
     decide_scale_up,
 };
 
-use crate::clock::SECONDS_PER_MINUTE;
-use crate::template::{parameter, schedule_hours};
-use crate::world::{Rule, World};
+use crate::what_if::clock::SECONDS_PER_MINUTE;
+use crate::what_if::template::{parameter, schedule_hours};
+use crate::what_if::world::{Rule, World};
 
 /// Where the rule is documented.
 pub const SOURCE: &str = "docs/architecture.md; the code is shared/sluice/src/scaling";

@@ -3,19 +3,19 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::optimum;
-use crate::policies::application_auto_scaling::{self, ApplicationAutoScaling};
-use crate::policies::fixed::{self, Fixed};
-use crate::policies::kinesis_auto_scaling::{self, KinesisAutoScaling};
-use crate::policies::on_demand::{self, Advantage, Standard};
-use crate::policies::plain::{self, Plain};
-use crate::policies::scaling_utils::{self, ScalingUtils};
-use crate::policies::sluice::{self as sluice_policy, Parameters, Sluice};
-use crate::policies::substation::{self, Substation};
-use crate::result::Outcome;
-use crate::trace::Trace;
-use crate::waiting::Path;
-use crate::world::{Rule, Settings, World};
+use crate::what_if::optimum;
+use crate::what_if::policies::application_auto_scaling::{self, ApplicationAutoScaling};
+use crate::what_if::policies::fixed::{self, Fixed};
+use crate::what_if::policies::kinesis_auto_scaling::{self, KinesisAutoScaling};
+use crate::what_if::policies::on_demand::{self, Advantage, Standard};
+use crate::what_if::policies::plain::{self, Plain};
+use crate::what_if::policies::scaling_utils::{self, ScalingUtils};
+use crate::what_if::policies::sluice::{self as sluice_policy, Parameters, Sluice};
+use crate::what_if::policies::substation::{self, Substation};
+use crate::what_if::result::Outcome;
+use crate::what_if::trace::Trace;
+use crate::what_if::waiting::Path;
+use crate::what_if::world::{Rule, Settings, World};
 
 /// Every policy, in the table's order.
 pub const POLICIES: [&str; 12] = [

@@ -2,8 +2,8 @@
 
 use fastrand::Rng;
 
-use crate::clock::SECONDS_PER_MINUTE;
-use crate::world::TICK_SECONDS;
+use crate::what_if::clock::SECONDS_PER_MINUTE;
+use crate::what_if::world::TICK_SECONDS;
 
 /// A high-resolution metric is seen so many seconds after its period.
 const FAST_DELAY_SECONDS: u64 = 5;

@@ -6,8 +6,8 @@
 //! follows the shards. In its favour, an alarm that stays in ALARM is taken to fire again.
 
 use super::alarm::is_alarmed;
-use crate::clock::SECONDS_PER_MINUTE;
-use crate::world::{Rule, World};
+use crate::what_if::clock::SECONDS_PER_MINUTE;
+use crate::what_if::world::{Rule, World};
 
 /// Where the rule is documented.
 pub const SOURCE: &str = "Disney Streaming, auto-scaling Kinesis streams (2019)";

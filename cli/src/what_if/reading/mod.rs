@@ -19,7 +19,7 @@ use sluice::quote;
 
 pub use number::Decimal;
 
-use crate::trace::{Trace, TraceError, at, whole};
+use crate::what_if::trace::{Trace, TraceError, at, whole};
 use table::Table;
 
 /// A peak above this many shards is more likely a wrong unit.

@@ -4,14 +4,14 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{ArgGroup, Parser};
+use clap::{ArgGroup, Args};
 
-use crate::generate::Shape;
+use crate::what_if::generate::Shape;
 use sluice::limits::SHARDS_MAX;
 
-use crate::policies::sluice::{BadParameter, Parameters};
-use crate::reading::{Decimal, Unit};
-use crate::run::POLICIES;
+use crate::what_if::policies::sluice::{BadParameter, Parameters};
+use crate::what_if::reading::{Decimal, Unit};
+use crate::what_if::run::POLICIES;
 
 const EXAMPLES: &str = "\
 What a trace may be:
@@ -22,12 +22,12 @@ What a trace may be:
   Columns are separated by commas, semicolons, tabs or bars. What was assumed is said on standard error.
 
 Examples:
-  what-if traffic.csv --peak-mbps 64 --html report.html
-  what-if console.csv --unit bytes-per-period --column IncomingBytes
-  what-if --generate flash-crowd --days 3 --sweep TargetUtilization=50..90
-  what-if traffic.csv --set LookBackMinutes=30 --set FastAlarm=true
-  what-if traffic.csv --policies sluice,on-demand --decisions sluice
-  what-if --from-cloudwatch my-stream --days 14";
+  sluice what-if traffic.csv --peak-mbps 64 --html report.html
+  sluice what-if console.csv --unit bytes-per-period --column IncomingBytes
+  sluice what-if --generate flash-crowd --days 3 --sweep TargetUtilization=50..90
+  sluice what-if traffic.csv --set LookBackMinutes=30 --set FastAlarm=true
+  sluice what-if traffic.csv --policies sluice,on-demand --decisions sluice
+  sluice what-if --from-cloudwatch my-stream --days 14";
 
 const TRAFFIC: &str = "Traffic, one of";
 const READING: &str = "How to read it";
@@ -35,7 +35,7 @@ const POLICY: &str = "What to play";
 const OUTPUT: &str = "Output";
 
 /// What Sluice would cost and how late it would be on your traffic, beside the alternatives.
-#[derive(Debug, Clone, PartialEq, Parser)]
+#[derive(Debug, Clone, PartialEq, Args)]
 #[command(
     name = "what-if",
     arg_required_else_help = true,
@@ -206,21 +206,23 @@ impl Sweep {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
+    use crate::program::Program;
 
-    fn parse(line: &str) -> Result<Arguments, clap::Error> {
-        Arguments::try_parse_from(line.split_whitespace())
+    fn parse(line: &str) -> Result<Program, clap::Error> {
+        Program::try_parse_from(["sluice"].into_iter().chain(line.split_whitespace()))
     }
 
     #[test]
     fn the_command_line_is_sound_and_its_examples_are_understood() {
-        Arguments::command().debug_assert();
+        Program::command().debug_assert();
         let examples: Vec<&str> =
             EXAMPLES.lines().skip_while(|line| *line != "Examples:").skip(1).collect();
         assert_eq!(examples.len(), 6);
         for example in examples {
+            let example = example.trim_start().strip_prefix("sluice ").expect("of this program");
             assert!(parse(example).is_ok(), "{example}: {:?}", parse(example));
         }
     }

@@ -8,12 +8,12 @@ use sluice_simulated::fluid::percentile;
 use sluice_simulated::stream::ApiError;
 use sluice_simulated::{Backlog, Stream, StreamLimits, VirtualClock};
 
-use crate::clock::{SECONDS_PER_DAY, SECONDS_PER_MINUTE};
-use crate::cost::{self, Bill, ScalingEffort};
-use crate::metrics::{Metrics, Minute};
-use crate::result::{Decision, Outcome, Point};
-use crate::trace::Trace;
-use crate::waiting::{Path, Supply, Waiting};
+use crate::what_if::clock::{SECONDS_PER_DAY, SECONDS_PER_MINUTE};
+use crate::what_if::cost::{self, Bill, ScalingEffort};
+use crate::what_if::metrics::{Metrics, Minute};
+use crate::what_if::result::{Decision, Outcome, Point};
+use crate::what_if::trace::Trace;
+use crate::what_if::waiting::{Path, Supply, Waiting};
 
 /// Rules are asked every so many seconds, the period of high-resolution alarms.
 pub const TICK_SECONDS: u64 = 10;

@@ -10,7 +10,7 @@ use super::number::{Decimal, Number, read_number};
 use super::steps::{Row, Rows};
 use super::text::Lines;
 use super::{Options, Unit};
-use crate::trace::{STEP_SECONDS_MAX, TraceError, at, whole};
+use crate::what_if::trace::{STEP_SECONDS_MAX, TraceError, at, whole};
 
 /// Lines from which the separator is told, and at most as many may stand above the rows.
 const HEAD_LINES: usize = 64;

@@ -6,7 +6,7 @@
 //! never go off; in its favour they are taken to watch whichever limit is nearer.
 
 use super::alarm::is_alarmed;
-use crate::world::{Rule, World};
+use crate::what_if::world::{Rule, World};
 
 /// Where the rule is documented.
 pub const SOURCE: &str =

@@ -4,7 +4,7 @@
 //! Source: its cmd/aws/lambda/autoscale/main.go and build/terraform. It does not count calls.
 
 use super::alarm::is_alarmed;
-use crate::world::{Rule, World};
+use crate::what_if::world::{Rule, World};
 
 /// Where the rule is documented.
 pub const SOURCE: &str = "github.com/brexhq/substation (cmd/aws/lambda/autoscale)";

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sluice::limits::{TRACE_STEPS_MAX, TRACE_YEARS_MAX};
 
-use crate::trace::{STEP_SECONDS_MAX, TraceError, at, whole};
+use crate::what_if::trace::{STEP_SECONDS_MAX, TraceError, at, whole};
 
 /// A row. Millions are held, so it is small.
 #[derive(Debug, Clone, Copy)]

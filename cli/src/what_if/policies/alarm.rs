@@ -1,7 +1,7 @@
 //! What most peers stand on: alarms that want so many periods in a row on one side of a bar.
 
-use crate::clock::SECONDS_PER_MINUTE;
-use crate::world::World;
+use crate::what_if::clock::SECONDS_PER_MINUTE;
+use crate::what_if::world::World;
 
 /// The stream's utilisation in each of the latest `periods` whole periods of `minutes` minutes,
 /// by the shards that are open now; `None` until there are so many. Peers look at what the stream

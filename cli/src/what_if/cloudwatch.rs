@@ -6,8 +6,8 @@ use sluice::ports::{Clock, DataPoint, GetMetrics, MetricQuery};
 use sluice_aws::SystemClock;
 use sluice_aws::{Connection, ControlPlane};
 
-use crate::clock::{SECONDS_PER_DAY, SECONDS_PER_MINUTE};
-use crate::trace::Trace;
+use crate::what_if::clock::{SECONDS_PER_DAY, SECONDS_PER_MINUTE};
+use crate::what_if::trace::Trace;
 
 /// CloudWatch keeps data points of a minute for so many days. (CloudWatch documentation; Nov 2026)
 const MINUTES_KEPT_DAYS: f64 = 15.0;

@@ -6,17 +6,17 @@ use anyhow::{Context, bail};
 use sluice::limits::{SHARD_BYTES_PER_SECOND, SHARDS_MAX};
 use sluice_simulated::{Backlog, StreamLimits};
 
-use crate::arguments::{Arguments, Setting, Sweep};
-#[cfg(feature = "cloudwatch")]
-use crate::cloudwatch;
-use crate::generate::generate;
-use crate::html;
-use crate::policies::sluice::Parameters;
-use crate::reading::{Options, Reading, read_file};
-use crate::result::{self, Outcome};
-use crate::run::{Job, POLICIES, each};
-use crate::trace::Trace;
-use crate::world::Settings;
+use crate::what_if::arguments::{Arguments, Setting, Sweep};
+#[cfg(feature = "aws")]
+use crate::what_if::cloudwatch;
+use crate::what_if::generate::generate;
+use crate::what_if::html;
+use crate::what_if::policies::sluice::Parameters;
+use crate::what_if::reading::{Options, Reading, read_file};
+use crate::what_if::result::{self, Outcome};
+use crate::what_if::run::{Job, POLICIES, each};
+use crate::what_if::trace::Trace;
+use crate::what_if::world::Settings;
 
 /// MB/s of made-up traffic's peak.
 const GENERATED_PEAK_MBPS: f64 = 64.0;
@@ -124,16 +124,16 @@ fn read_trace(arguments: &Arguments) -> anyhow::Result<Trace> {
     Ok(scaled(read_cloudwatch(stream, arguments.days.unwrap_or(CLOUDWATCH_DAYS))?)?)
 }
 
-#[cfg(feature = "cloudwatch")]
+#[cfg(feature = "aws")]
 fn read_cloudwatch(stream: &str, days: f64) -> anyhow::Result<Trace> {
     cloudwatch::read_from_environment(stream, days)
 }
 
-#[cfg(not(feature = "cloudwatch"))]
+#[cfg(not(feature = "aws"))]
 fn read_cloudwatch(stream: &str, _days: f64) -> anyhow::Result<Trace> {
     bail!(
         "--from-cloudwatch {stream}: `make simulate` builds what-if without the AWS SDK, which takes \
-         minutes to compile: cargo run --profile simulate -p what-if -- --from-cloudwatch …"
+         minutes to compile: cargo run --profile simulate -p sluice-cli -- what-if --from-cloudwatch …"
     )
 }
 

@@ -5,8 +5,8 @@ use std::f64::consts::TAU;
 use clap::ValueEnum;
 use fastrand::Rng;
 
-use crate::clock::SECONDS_PER_DAY;
-use crate::trace::Trace;
+use crate::what_if::clock::SECONDS_PER_DAY;
+use crate::what_if::trace::Trace;
 
 /// Seconds of a generated step.
 const STEP_SECONDS: u64 = 60;
