@@ -1,19 +1,19 @@
 //! `sluice`: the program for whoever operates Sluice.
 
-use std::io::{Write, stderr, stdout};
+use std::io::{ErrorKind, Write, stderr, stdout};
 use std::process::ExitCode;
 
 use clap::Parser;
-use sluice_cli::program::{Command, Program};
-use sluice_cli::what_if;
+use sluice_cli::program::Program;
 
 fn main() -> ExitCode {
-    let Command::WhatIf(arguments) = Program::parse().command;
-    match what_if::command::run(&arguments, &mut stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            writeln!(stderr(), "sluice: {error:#}").ok();
-            ExitCode::FAILURE
+    Program::parse().run(&mut stdout().lock()).unwrap_or_else(|error| {
+        // Whoever reads has seen enough, as `head` has.
+        let is_closed = |cause: &std::io::Error| cause.kind() == ErrorKind::BrokenPipe;
+        if error.chain().filter_map(|cause| cause.downcast_ref()).any(is_closed) {
+            return ExitCode::SUCCESS;
         }
-    }
+        writeln!(stderr(), "sluice: {}", sluice_cli::terminal::plain(&format!("{error:#}"))).ok();
+        ExitCode::FAILURE
+    })
 }
