@@ -36,9 +36,9 @@ _names = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def engines(held: running.Held) -> Iterator[local.Engines]:
+def engines(held: running.Held, functions: dict[str, Path]) -> Iterator[local.Engines]:
     """Of this module alone: the account's quotas and names are what it is about."""
-    for started in engines_of_its_own(held, "preflight"):
+    for started in engines_of_its_own(held, functions, "preflight"):
         started.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         for service in ("lambda", "scheduler"):
             trust = {"Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}
