@@ -112,11 +112,14 @@ lint-tools:
 
 # What checkov skips, and why, stands at each resource.
 .PHONY: lint
-lint: tools lint-tools ## Check format, clippy, docs and templates
-	@echo 'Checking format, clippy, docs and templates: about 10 minutes the first time on two cores, then one.'
+lint: tools lint-tools ## Check format, clippy, types, docs and templates
+	@echo 'Checking format, clippy, types, docs and templates: about 10 minutes the first time on two cores, then one.'
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
+	$(LINT_TOOLS)/python -m ruff check --quiet
+	$(LINT_TOOLS)/python -m ruff format --check --quiet
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(LINT_TOOLS)/python -m pyright --pythonpath $(TOOLS)/python
 	$(TOOLS)/python -c 'from cfnlint.runner import main; main()' infra/*.yaml
 	LOG_LEVEL=ERROR $(LINT_TOOLS)/checkov --file infra/*.yaml --framework cloudformation --skip-download --compact --quiet
 

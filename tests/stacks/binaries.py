@@ -9,8 +9,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from engines import ROOT, TARGET, start_process, stop_process
-from running import Held
+from engines import start_process, stop_process
+from running import ROOT, TARGET, Held
 
 # Everything that users deploy.
 FUNCTIONS = ("log-processor", "dlq-replayer", "scale-up", "scale-down", "archiver", "stream-replayer")

@@ -22,7 +22,7 @@ import boto3
 import install
 import running
 from botocore.config import Config
-from running import ROOT, TARGET, undisturbed
+from running import ROOT, undisturbed
 
 HERE = Path(__file__).resolve().parent
 REGION = "eu-central-1"
@@ -169,7 +169,7 @@ def start_process(held: running.Held, command: list[Any], **settings: Any) -> su
     """Starts a process in a group of its own, which Ctrl-C in the terminal does not reach: `stop_started` stops it."""
     kept_open = [held.fileno(), tools_in_use().fileno()]
     with undisturbed():
-        process = subprocess.Popen(command, start_new_session=True, pass_fds=kept_open, **settings)
+        process = subprocess.Popen[bytes](command, start_new_session=True, pass_fds=kept_open, **settings)
         _started.append(process)
         held.add(process.pid)
     return process

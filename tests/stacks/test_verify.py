@@ -15,14 +15,13 @@ import boto3
 import engines as local
 import pytest
 import running
+import verify
 import verify_local
 from conftest import engines_of_its_own
 from engines import REGION, ROOT
 from read_back import Event
-from verify_local import Local
-
-import verify
 from verify import STEPS, Failure, Run, Step
+from verify_local import Local
 
 # Every one with something of its own to delete, and two that only write.
 INTERRUPTED = ("bucket", "log-groups", "autoscaling", "log-processing", "archive", "stream-replay", "refusing", "carry", "poison", "D1", "D10", "D11")

@@ -20,7 +20,7 @@ from engines import REGION
 from running import ROOT, TARGET
 
 sys.path.insert(0, str(ROOT / "infra"))
-import verify  # noqa: E402
+import verify
 
 # One CloudWatch minute, in seconds of wall time.
 MINUTE_S = 3.0
