@@ -160,10 +160,7 @@ class _Evaluation:
                 for item in self._value(collection, references) or []:
                     text = str(item)
                     bare = re.sub(r"[^0-9A-Za-z]", "", text)
-                    named = {
-                        one.replace(f"&{{{variable}}}", bare).replace(f"${{{variable}}}", text): each
-                        for one, each in body.items()
-                    }
+                    named = {one.replace(f"&{{{variable}}}", bare).replace(f"${{{variable}}}", text): each for one, each in body.items()}
                     yield from self._each(named, {**references, variable: text})
                 continue
             if "Condition" in resource and self._condition(resource["Condition"]) is False:

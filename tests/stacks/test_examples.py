@@ -22,7 +22,7 @@ from read_back import AGGREGATE_MAGIC, payloads, records
 
 EXAMPLES = ROOT / "examples" / "consumers"
 sys.path.insert(0, str(EXAMPLES / "python"))
-from follow import follow  # noqa: E402
+from follow import follow
 
 AGGREGATES = ROOT / "shared" / "sluice" / "tests" / "aggregates"
 GOOD = json.dumps({"logGroup": "/a", "timestamp": 1, "message": "b"}).encode()
@@ -81,7 +81,9 @@ def consumers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Consumer]:
     if shutil.which("java") and shutil.which("javac"):
         classes = tmp_path_factory.mktemp("java")
         (classes / "Try.java").write_text(JAVA)
-        subprocess.run(["javac", "-Xlint:all", "-Werror", "-d", classes, *(EXAMPLES / "java").glob("*.java"), classes / "Try.java"], check=True)
+        subprocess.run(
+            ["javac", "-Xlint:all", "-Werror", "-d", classes, *(EXAMPLES / "java").glob("*.java"), classes / "Try.java"], check=True
+        )
         commands["java"] = ["java", "-cp", str(classes), "Try"]
 
     def run(language: str, what: str, given: Iterable[bytes]) -> list[str]:
@@ -109,7 +111,9 @@ def sealed(message: bytes) -> bytes:
 
 def test_every_format_is_opened_and_what_is_damaged_comes_whole(consumer: Consumer) -> None:
     expected = json.loads((AGGREGATES / "expected.json").read_text())
-    cases = [((AGGREGATES / f"{name}.bin").read_bytes(), [base64.b64decode(one["data"]) for one in made]) for name, made in expected.items()]
+    cases = [
+        ((AGGREGATES / f"{name}.bin").read_bytes(), [base64.b64decode(one["data"]) for one in made]) for name, made in expected.items()
+    ]
     cases += [
         (gzip.compress("one\n\nthrée\n".encode()), [b"one", b"", "thrée".encode()]),
         (gzip.compress(b"one\ntwo"), [b"one", b"two"]),
@@ -142,7 +146,7 @@ def test_the_consumers_read_what_the_processor_writes(
     group = f"/t/examples/{record_format}"
     engines.client("logs").create_log_group(logGroupName=group)
     pipeline = launch(shards=2, LogGroupNames=group, RecordFormat=record_format)
-    write_logs(engines, group, "one", [f"event {number} with ünïcödé and \"quotes\"" for number in range(500)])
+    write_logs(engines, group, "one", [f'event {number} with ünïcödé and "quotes"' for number in range(500)])
     stack.settle(engines)
     there = list(records(engines, pipeline.stream_name))
     expected = [payloads(record, record_format) for record in there]
@@ -150,4 +154,4 @@ def test_the_consumers_read_what_the_processor_writes(
     for language, consumer in consumers.items():
         assert opened(consumer, [record.data for record in there]) == expected, language
     following = follow(pipeline.stream_name, "TRIM_HORIZON", engines.client("kinesis"), pause_s=0.05)
-    assert sorted(next(following) for _ in range(500)) == sorted(sum(expected, []))
+    assert sorted(next(following) for _ in range(500)) == sorted(event for events in expected for event in events)

@@ -11,7 +11,6 @@ import base64
 import hashlib
 import sys
 import zlib
-from collections.abc import Iterator
 
 AGGREGATE = b"\xf3\x89\x9a\xc2"  # KPL: magic, protobuf, MD5 of the protobuf
 GZIP = b"\x1f\x8b"  # one event per line
@@ -33,27 +32,27 @@ def events(data: bytes) -> list[bytes]:
 def _deaggregate(message: bytes, digest: bytes) -> list[bytes]:
     if hashlib.md5(message, usedforsecurity=False).digest() != digest:
         raise ValueError("wrong MD5")
-    records = [dict(_fields(record)) for field, record in _fields(message) if field == 3]
-    if not records or any(not isinstance(record.get(3), bytes) for record in records):
+    found = [_fields(record, 3) for record in _fields(message, 3)]
+    if not found or not all(found):
         raise ValueError("an aggregate without events")
-    return [record[3] for record in records]
+    return [contents[-1] for contents in found]
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Number and value of each field of a protobuf message."""
+def _fields(message: bytes, number: int) -> list[bytes]:
+    """The fields of a protobuf message that have this number and hold bytes."""
+    found = []
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
         value, at = _varint(message, at)
-        if tag & 7 == 2:
-            if at + value > len(message):
-                raise ValueError("truncated protobuf")
-            yield tag >> 3, message[at : at + value]
-            at += value
-        elif tag & 7 == 0:
-            yield tag >> 3, value
-        else:
+        if tag & 7 == 0:
+            continue  # a number
+        if tag & 7 != 2 or at + value > len(message):
             raise ValueError("unexpected protobuf")
+        if tag >> 3 == number:
+            found.append(message[at : at + value])
+        at += value
+    return found
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:

@@ -45,6 +45,7 @@ def follow(stream: str, start: str = "LATEST", kinesis=None, pause_s: float = PA
 
 
 if __name__ == "__main__":
-    for one in follow(*sys.argv[1:3]):
+    stream, start = (*sys.argv[1:3], "LATEST")[:2]
+    for one in follow(stream, start):
         sys.stdout.buffer.write(one + b"\n")
         sys.stdout.flush()

@@ -24,7 +24,7 @@ def handler(batch: dict[str, Any], _context: Any = None) -> dict[str, Any]:
         try:
             for event in events(base64.b64decode(kinesis["data"])):
                 process(event)
-        except Exception as error:  # noqa: BLE001  whatever it is, Lambda brings the record again
+        except Exception as error:
             print(f"{kinesis['sequenceNumber']}: {error!r}")
             return {"batchItemFailures": [{"itemIdentifier": kinesis["sequenceNumber"]}]}
     return {"batchItemFailures": []}
