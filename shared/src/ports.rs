@@ -251,6 +251,12 @@ impl QueueError {
     }
 }
 
+/// Sends a payload to the queue before the processor.
+pub trait SendPayload {
+    /// SendMessage without attributes: returns once the queue has it.
+    fn send_payload(&self, body: &str) -> impl Future<Output = Result<(), QueueError>>;
+}
+
 /// Sends a dead letter to a queue.
 pub trait SendDeadLetter {
     /// Returns once the queue has the message, which it hides for `delay_seconds`.

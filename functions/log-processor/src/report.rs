@@ -25,6 +25,11 @@ impl Place {
         self.messages += 1;
         self.log_events += dead_letter.log_events.unwrap_or(0) as u64;
     }
+
+    fn plus(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.log_events += other.log_events;
+    }
 }
 
 /// What the two queues were given.
@@ -64,7 +69,9 @@ pub(crate) struct Report {
     lag_in_ms: Vec<u64>,
     lag_out_ms: Vec<u64>,
     by_minute: FatesByMinute,
-    processing_ms: Option<u64>,
+    processing_ms: Vec<u64>,
+    /// Whether a payload of anybody else's logs came.
+    has_news: bool,
 }
 
 impl Report {
@@ -74,13 +81,15 @@ impl Report {
 
     /// What came in and what is wanted of the stream.
     pub fn saw(&mut self, payload: &Payload<'_>, batch: &Batch, packing: &Packing) {
-        self.events_in = payload.events() as u64;
-        self.events_filtered = batch.filtered.len() as u64;
-        self.bytes_in = payload.bytes as u64;
-        self.wanted_records = packing.records.len() as u64;
-        self.wanted_bytes = packing.records.iter().map(|packed| packed.record.bytes() as u64).sum();
+        self.has_news = true;
+        self.events_in += payload.events() as u64;
+        self.events_filtered += batch.filtered.len() as u64;
+        self.bytes_in += payload.bytes as u64;
+        self.wanted_records += packing.records.len() as u64;
+        let bytes = packing.records.iter().map(|packed| packed.record.bytes() as u64);
+        self.wanted_bytes += bytes.sum::<u64>();
         let timestamps = payload.log_events.iter().map(|event| event.timestamp_ms).collect();
-        self.lag_in_ms = lags_ms(timestamps, self.arrived_ms);
+        self.lag_in_ms.extend(lags_ms(timestamps, self.arrived_ms));
     }
 
     /// What the stream took. `undelivered` are the events that it did not, ascending.
@@ -105,12 +114,12 @@ impl Report {
             timestamps
                 .extend(delivered.iter().map(|item| payload.log_events[item.event].timestamp_ms));
         }
-        self.events_delivered = timestamps.len() as u64;
-        self.put_calls = put.calls;
-        self.records_throttled = put.throttled;
-        self.records_failed = put.failed;
-        self.records_unknown = put.unknown;
-        self.lag_out_ms = lags_ms(timestamps, now_ms);
+        self.events_delivered += timestamps.len() as u64;
+        self.put_calls += put.calls;
+        self.records_throttled += put.throttled;
+        self.records_failed += put.failed;
+        self.records_unknown += put.unknown;
+        self.lag_out_ms.extend(lags_ms(timestamps, now_ms));
     }
 
     /// What became of each log event, and when that was certain. The time of a replay is not told:
@@ -119,13 +128,21 @@ impl Report {
         let timestamps = payload.log_events.iter().map(|event| event.timestamp_ms);
         // What is no log event has no minute that could be trusted.
         let timestamps = timestamps.chain(payload.odd_events.iter().map(|_| i64::MIN));
-        self.by_minute = FatesByMinute::of(timestamps.zip(fates.iter().copied()), self.arrived_ms);
-        self.processing_ms = (!is_replay).then(|| now_ms.saturating_sub(self.arrived_ms));
+        self.by_minute.count(timestamps.zip(fates.iter().copied()), self.arrived_ms);
+        if !is_replay {
+            self.processing_ms.push(now_ms.saturating_sub(self.arrived_ms));
+        }
     }
 
     /// What the queues took.
     pub fn handed_over(&mut self, places: Places) {
-        self.places = places;
+        self.places.dead_letters.plus(places.dead_letters);
+        self.places.quarantined.plus(places.quarantined);
+    }
+
+    /// Whether there is anything to tell: log groups of Sluice itself are none.
+    pub fn has_news(&self) -> bool {
+        self.has_news || self.undecodable + self.control_messages + self.hand_overs_failed > 0
     }
 
     /// The invocation fails.
@@ -133,7 +150,7 @@ impl Report {
         self.hand_overs_failed += 1;
     }
 
-    /// What became of the event.
+    /// What became of the events.
     pub fn answer(&self) -> Answer {
         let Places { dead_letters, quarantined } = self.places;
         Answer {
@@ -182,7 +199,7 @@ impl Report {
             .metric_high_resolution("WantedRecords", Unit::Count, self.wanted_records)
             .values("LagIn", Unit::Milliseconds, &self.lag_in_ms)
             .values("LagOut", Unit::Milliseconds, &self.lag_out_ms)
-            .values("ProcessingTime", Unit::Milliseconds, self.processing_ms.as_slice());
+            .values("ProcessingTime", Unit::Milliseconds, &self.processing_ms);
         line.to_line()
     }
 }

@@ -13,7 +13,7 @@ use super::describe;
 use crate::delivery::DeadLetter;
 use crate::ports::{
     ChangeVisibility, CountMessages, DeleteMessage, Message, QueueCounts, QueueError,
-    ReceiveMessages, SendDeadLetter,
+    ReceiveMessages, SendDeadLetter, SendPayload,
 };
 
 /// An SQS queue, by URL.
@@ -57,6 +57,19 @@ impl SendDeadLetter for Queue {
             .message_body(&dead_letter.body)
             .delay_seconds(i32::try_from(delay_seconds).unwrap_or(i32::MAX))
             .set_message_attributes(Some(attributes))
+            .send()
+            .await
+            .map_err(|error| failed(&error))?;
+        Ok(())
+    }
+}
+
+impl SendPayload for Queue {
+    async fn send_payload(&self, body: &str) -> Result<(), QueueError> {
+        self.client
+            .send_message()
+            .queue_url(&self.queue_url)
+            .message_body(body)
             .send()
             .await
             .map_err(|error| failed(&error))?;

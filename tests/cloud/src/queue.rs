@@ -9,7 +9,7 @@ use sluice::delivery::DeadLetter;
 use sluice::limits::SQS_MESSAGE_BYTES_MAX;
 use sluice::ports::{
     ChangeVisibility, Clock, CountMessages, DeleteMessage, Message, QueueCounts, QueueError,
-    ReceiveMessages, SendDeadLetter,
+    ReceiveMessages, SendDeadLetter, SendPayload,
 };
 use tokio::sync::Notify;
 
@@ -295,6 +295,18 @@ fn bytes_of(body: &str, attributes: &BTreeMap<String, String>) -> usize {
 
 fn refused<T>(code: &str) -> Result<T, QueueError> {
     Err(QueueError { code: code.to_owned(), detail: "simulated".to_owned() })
+}
+
+impl SendPayload for &Queue {
+    async fn send_payload(&self, body: &str) -> Result<(), QueueError> {
+        self.send(body, BTreeMap::new()).await
+    }
+}
+
+impl SendPayload for SharedQueue {
+    async fn send_payload(&self, body: &str) -> Result<(), QueueError> {
+        self.0.send(body, BTreeMap::new()).await
+    }
 }
 
 impl SendDeadLetter for &Queue {
