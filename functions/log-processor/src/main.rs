@@ -1,5 +1,8 @@
 //! Wiring, nothing else.
 
+// The layout of an async function around the runtime's is deeper than the compiler looks by default.
+#![recursion_limit = "256"]
+
 use std::error::Error as StdError;
 
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
@@ -12,7 +15,7 @@ use tokio::sync::Mutex;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     match start(Role::read)? {
-        (Role::Processor(config), connection) => Box::pin(process(config, &connection)).await,
+        (Role::Processor(config), connection) => process(config, &connection).await,
         (Role::Forwarder { queue_url }, connection) => {
             Box::pin(forward(queue_url, &connection)).await
         }
