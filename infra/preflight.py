@@ -43,6 +43,9 @@ RESOURCES_MAX, STACK_NAME_MAX = 500, 128
 # Direct PUT, MiB a second, adjustable. (Firehose quotas, read November 2026)
 FIREHOSE_MIB = {"us-east-1": 5, "us-west-2": 5, "eu-west-1": 5}
 FIREHOSE_MIB_ELSEWHERE = 1
+# Seconds after which NAT gateways and interface endpoints drop an idle connection. (VPC user guide, "NAT gateways"; AWS
+# PrivateLink guide, "Access an AWS service using an interface VPC endpoint", read November 2026)
+IDLE_SECONDS = 350
 # One shard's bytes a second. (Kinesis quotas)
 SHARD_BYTES = 1_000_000
 DENIED = {
@@ -68,7 +71,7 @@ PERMISSIONS = {
 SERVICE_NAMES = {
     "cloudformation": "CloudFormation", "cloudwatch": "CloudWatch", "firehose": "Firehose", "kinesis": "Kinesis",
     "kms": "KMS", "lambda": "Lambda", "logs": "CloudWatch Logs", "s3": "S3", "scheduler": "EventBridge Scheduler",
-    "sqs": "SQS", "sts": "STS",
+    "sns": "SNS", "sqs": "SQS", "sts": "STS",
 }  # fmt: skip
 
 
@@ -253,6 +256,8 @@ class Preflight:
                 ("the quota of Firehose", self._firehose),
                 (f"the bucket {self.bucket}", self._code_bucket),
                 *[(f"the KMS key {key}", lambda one=(p, name, key): self._key(*one)) for p, name, key in self._keys()],
+                ("the timeouts in a VPC", self._idle_connections),
+                *[(f"the topic {topic}", lambda one=(p, topic): self._topic(*one)) for p, topic in self._topics()],
                 *[
                     (f"the log group {name}", lambda one=(planned, resource): self._log_group(*one))
                     for planned in self._planned
@@ -695,6 +700,44 @@ class Preflight:
             yield Finding(STOPS, "kms-state", stack, f"{parameter}: the KMS key {key} is {metadata['KeyState']}", remedy)
         elif metadata.get("KeySpec", "SYMMETRIC_DEFAULT") != "SYMMETRIC_DEFAULT" or metadata.get("KeyUsage", "ENCRYPT_DECRYPT") != "ENCRYPT_DECRYPT":
             yield Finding(STOPS, "kms-kind", stack, f"{parameter}: the KMS key {key} is not a symmetric key for encryption", "aws kms create-key makes one")
+
+    def _idle_connections(self) -> Iterator[Finding]:
+        for planned in self._planned:
+            for name in ("TimeoutSeconds", "TargetTimeoutSeconds"):
+                seconds = planned.number(name)
+                # The archiver invokes nothing.
+                if planned.values.get("VpcSubnetIds") and planned.of("AWS::Lambda::Function") and seconds >= IDLE_SECONDS and planned.launch.stack != "archive":
+                    yield Finding(
+                        WARNS, "idle-connection", planned.launch.name, f"{name}={seconds} in a VPC: NAT gateways and interface endpoints drop a connection that is idle for {IDLE_SECONDS} s, as the replayer's is while it waits for an answer",
+                        f'launch with PARAMETERS="{name}=340"',
+                    )  # fmt: skip
+
+    def _topics(self) -> Iterator[tuple[Planned, str]]:
+        """Each once: all stacks tell the same one."""
+        topics = {topic: planned for planned in reversed(self._planned) if (topic := planned.values.get("NotifyTopicArn"))}
+        for topic, planned in topics.items():
+            yield planned, topic
+
+    def _topic(self, planned: Planned, topic: str) -> Iterator[Finding]:
+        """Whether CloudWatch may publish to it. What it may not, it does not say: the alarm goes off and nobody hears."""
+        stack = planned.launch.name
+        try:
+            attributes = self.account.call("sns", "get_topic_attributes", TopicArn=topic)["Attributes"]
+        except Absent:
+            yield Finding(STOPS, "topic-missing", stack, f"NotifyTopicArn: there is no topic {topic}", "aws sns list-topics shows those that are there")
+            return
+        key = attributes.get("KmsMasterKeyId", "")
+        remedy = (
+            "aws sns set-topic-attributes --attribute-name KmsMasterKeyId with a key of yours, whose policy lets cloudwatch.amazonaws.com "
+            "use kms:GenerateDataKey* and kms:Decrypt"
+        )
+        if key.endswith("alias/aws/sns"):
+            yield Finding(WARNS, "topic-key", stack, f"the topic {topic} is encrypted with alias/aws/sns, whose policy lets no alarm publish: nobody would hear them", remedy)
+        elif key:
+            key_id = self.account.call("kms", "describe_key", KeyId=key)["KeyMetadata"]["KeyId"]
+            policy = self.account.call("kms", "get_key_policy", KeyId=key_id, PolicyName="default")["Policy"]
+            if "cloudwatch.amazonaws.com" not in policy:
+                yield Finding(WARNS, "topic-key", stack, f"the topic {topic} is encrypted with {key}, whose policy does not name cloudwatch.amazonaws.com: nobody would hear an alarm", remedy)
 
 
 def session_account() -> Account:

@@ -1,4 +1,4 @@
-"""Starts MiniStack with the holes closed that matter here; see the table "Which engine plays what" in the README.
+"""Starts MiniStack with the holes closed that matter here; see the table "What plays AWS" in README.md beside it.
 
 1. CloudWatch Logs -> Lambda: MiniStack calls the function once from a bare thread and forgets a 429. On AWS the
    subscription goes through Lambda's asynchronous queue. Both that path and `Invoke` with type Event use AsyncQueue.

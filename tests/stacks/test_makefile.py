@@ -316,9 +316,9 @@ def test_an_interrupted_build_leaves_no_compiler_behind(target: Path, tmp_path: 
     assert running.is_free(target / "demo")
 
 
-def test_the_help_and_the_readme_name_every_variable() -> None:
+def test_the_help_names_every_variable_and_the_page_those_of_the_demo() -> None:
     told = make("help").stdout
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "tests/stacks/README.md").read_text()
     for variable in variables.TABLE:
         assert re.search(rf"^      {variable.name} ", told, re.MULTILINE), variable.name
         for target in variable.targets:

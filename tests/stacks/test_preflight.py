@@ -519,6 +519,50 @@ def test_a_key_must_be_there_enabled_and_symmetric(engines: local.Engines, name:
     assert told("alias/aws/kinesis") == [], "AWS makes it when it is needed"
 
 
+@pytest.mark.parametrize(
+    ("attributes", "policy", "codes"),
+    [
+        ({}, "", []),
+        ({"KmsMasterKeyId": "alias/aws/sns"}, "", ["topic-key"]),
+        ({"KmsMasterKeyId": "KEY"}, '{"Principal": {"AWS": "arn:aws:iam::111122223333:root"}}', ["topic-key"]),
+        ({"KmsMasterKeyId": "KEY"}, '{"Principal": {"Service": "cloudwatch.amazonaws.com"}}', []),
+    ],
+)
+def test_a_topic_that_no_alarm_can_publish_to_is_a_warning(
+    engines: local.Engines, name: str, attributes: dict[str, str], policy: str, codes: list[str]
+) -> None:
+    topic = f"arn:aws:sns:{REGION}:111122223333:{name}"
+    stubbed = stub(engines, "sns", lambda it: it.add_response("get_topic_attributes", {"Attributes": attributes}, {"TopicArn": topic}))
+    if policy:
+
+        def kms(it: Any) -> None:
+            it.add_response("describe_key", {"KeyMetadata": {"KeyId": "1-2-3"}}, {"KeyId": "KEY"})
+            it.add_response("get_key_policy", {"Policy": policy}, {"KeyId": "1-2-3", "PolicyName": "default"})
+
+        stubbed |= stub(engines, "kms", kms)
+    told = [one for one in found(engines, launch("autoscaling", name, NotifyTopicArn=topic), stubbed=stubbed) if one.code.startswith("topic-")]
+    assert [one.code for one in told] == codes
+    assert all("cloudwatch.amazonaws.com" in one.remedy and one.severity == "warns" for one in told)
+
+
+def test_an_invocation_that_outlasts_a_connection_in_a_vpc_is_a_warning(engines: local.Engines, name: str) -> None:
+    vpc = {"VpcSubnetIds": "subnet-0123456789abcdef0", "VpcSecurityGroupIds": "sg-0123456789abcdef0"}
+
+    def told(stack: str, **parameters: str) -> list[str]:
+        return [one.code for one in found(engines, launch(stack, name, **parameters)) if one.code == "idle-connection"]
+
+    assert told("log-processing", TimeoutSeconds="351", **vpc) == ["idle-connection"]
+    assert told("stream-replay", TargetTimeoutSeconds="900", **vpc) == ["idle-connection"]
+    assert told("log-processing", TimeoutSeconds="340", **vpc) == []
+    assert told("log-processing", TimeoutSeconds="900") == [], "without a VPC nothing is in between"
+
+
+def test_a_topic_that_is_not_there_stops(engines: local.Engines, name: str) -> None:
+    gone = stub(engines, "sns", lambda it: it.add_client_error("get_topic_attributes", "NotFound", "Topic does not exist", 404))
+    topic = f"arn:aws:sns:{REGION}:111122223333:{name}"
+    assert only(found(engines, launch("autoscaling", name, NotifyTopicArn=topic), stubbed=gone), "topic-missing").severity == "stops"
+
+
 # What it prints
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The variables of the Makefile: one table behind `make help`, the checks before anything is built, and the README.
+"""The variables of the Makefile: one table behind `make help`, the checks before anything is built, and tests/stacks/README.md.
 
 Runs on a bare Python 3.7 or newer, before anything is installed.
 """

@@ -55,6 +55,7 @@ pub(crate) struct Report {
     events_in: u64,
     events_delivered: u64,
     events_filtered: u64,
+    events_lost: u64,
     places: Places,
     bytes_in: u64,
     wanted_bytes: u64,
@@ -125,6 +126,7 @@ impl Report {
     /// What became of each log event, and when that was certain. The time of a replay is not told:
     /// scaling and the alarms take it for what live events wait.
     pub fn settled(&mut self, payload: &Payload<'_>, fates: &[Fate], is_replay: bool, now_ms: u64) {
+        self.events_lost = fates.iter().filter(|&&fate| fate == Fate::Lost).count() as u64;
         let timestamps = payload.log_events.iter().map(|event| event.timestamp_ms);
         // What is no log event has no minute that could be trusted.
         let timestamps = timestamps.chain(payload.odd_events.iter().map(|_| i64::MIN));
@@ -183,6 +185,7 @@ impl Report {
             .metric("EventsFiltered", Unit::Count, self.events_filtered + self.unforwarded)
             .metric("EventsDeadLettered", Unit::Count, self.places.dead_letters.log_events)
             .metric("EventsQuarantined", Unit::Count, self.places.quarantined.log_events)
+            .metric("EventsLost", Unit::Count, self.events_lost)
             .metric("EventsOutsideMetricTime", Unit::Count, self.by_minute.outside)
             .metric("PayloadsUndecodable", Unit::Count, self.undecodable)
             .metric("ControlMessages", Unit::Count, self.control_messages)

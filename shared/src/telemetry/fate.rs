@@ -1,8 +1,8 @@
 //! What became of log events, by the minute in which they happened.
 //!
-//! A metric by arrival cannot tell an event that is lost from one that is late. Counted under the
-//! minute of its own timestamp, what came in and what became of it must be equal in every minute,
-//! whenever the events came.
+//! Counted under the minute of its own timestamp, what came in and what became of it must be equal in
+//! every minute, whenever the events came. CloudWatch shows old minutes hours or days late, so this is
+//! for dashboards; the alarm on loss goes by the lost events of each invocation.
 
 use std::collections::BTreeMap;
 

@@ -3,7 +3,7 @@
 //! "Using Amazon CloudWatch alarms", CloudWatch user guide, read in November 2026. Data come late, so
 //! CloudWatch looks at some periods more than asked for and takes the latest that have data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sluice::scaling::AlarmState;
 
@@ -102,7 +102,13 @@ impl AlarmRule {
                 let names = expression.names().into_iter().filter(|name| *name != "REPEAT");
                 let queries: BTreeMap<&str, Series> =
                     names.map(|name| (name, self.series(name, metrics, periods, now_ms))).collect();
-                let evaluated = expression.evaluate(&queries, periods, self.period_seconds);
+                let unfilled = queries.keys().copied().filter(|name| match &self.queries[*name] {
+                    Query::Metric(metric, _) => !metrics.is_filled(metric, now_ms),
+                    Query::Math(_) => false,
+                });
+                let unfilled: BTreeSet<&str> = unfilled.collect();
+                let evaluated =
+                    expression.evaluate(&queries, &unfilled, periods, self.period_seconds);
                 evaluated.unwrap_or_else(|error| panic!("{id}: {error}"))
             }
         }

@@ -21,7 +21,9 @@ use sluice::records::Record;
 use sluice::scaling::{AlarmState, Shard};
 
 use crate::account::Account;
-use crate::cloudwatch::{HIGH_RESOLUTION_MS, MINUTE_MS, MetricAlarm, MetricName, MetricStore};
+use crate::cloudwatch::{
+    HIGH_RESOLUTION_MS, MINUTE_MS, MetricAlarm, MetricName, MetricStore, further_delay_ms,
+};
 use crate::fluid::{Fluid, percentile};
 use crate::functions::AsyncCounts;
 use crate::mortal::Life;
@@ -770,8 +772,9 @@ impl EmitMetrics for CloudMetrics {
         let line: Value = serde_json::from_str(line).expect("an EMF line is JSON");
         let timestamp_ms = line["_aws"]["Timestamp"].as_u64().expect("a timestamp");
         let begin_ms = timestamp_ms / HIGH_RESOLUTION_MS * HIGH_RESOLUTION_MS;
-        let visible_ms = self.cloud.clock.epoch_ms().max(begin_ms + HIGH_RESOLUTION_MS)
-            + HIGH_RESOLUTION_DELAY_MS;
+        let now_ms = self.cloud.clock.epoch_ms();
+        let soon_ms = now_ms.max(begin_ms + HIGH_RESOLUTION_MS) + HIGH_RESOLUTION_DELAY_MS;
+        let further_ms = further_delay_ms(now_ms.saturating_sub(timestamp_ms));
         let mut metrics = self.cloud.metrics.borrow_mut();
         for directive in line["_aws"]["CloudWatchMetrics"].as_array().into_iter().flatten() {
             let namespace = directive["Namespace"].as_str().expect("a namespace");
@@ -785,12 +788,15 @@ impl EmitMetrics for CloudMetrics {
             for metric in directive["Metrics"].as_array().into_iter().flatten() {
                 let name = metric["Name"].as_str().expect("a metric's name");
                 let key = MetricName::new(namespace, name, &dimensions);
+                // Metrics of one line become readable apart. Nothing is drawn for what is new.
+                let late_ms =
+                    if *further_ms.end() > 0 { self.cloud.draw(further_ms.clone()) } else { 0 };
                 let values = match &line[name] {
                     Value::Array(values) => values.clone(),
                     value => vec![value.clone()],
                 };
                 for value in values.iter().filter_map(Value::as_f64) {
-                    metrics.publish(&key, begin_ms, value, visible_ms);
+                    metrics.publish(&key, begin_ms, value, soon_ms + late_ms);
                 }
             }
         }

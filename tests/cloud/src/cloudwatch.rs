@@ -1,6 +1,7 @@
 //! CloudWatch: metrics that are seen late, and alarms that act on a change of state only.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use sluice::ports::{Alarm, DataPoint};
 use sluice::scaling::AlarmState;
@@ -9,6 +10,14 @@ use sluice::scaling::AlarmState;
 pub const HIGH_RESOLUTION_MS: u64 = 10_000;
 /// Buckets of all other metrics.
 pub const MINUTE_MS: u64 = 60_000;
+/// Data points stamped longer ago than this are readable late.
+const OLD_MS: u64 = 3 * 60 * MINUTE_MS;
+/// Data points stamped longer ago than this are readable days late.
+const VERY_OLD_MS: u64 = 24 * 60 * MINUTE_MS;
+/// An old data point is readable within this.
+const OLD_LATE_MS_MAX: u64 = 2 * 60 * MINUTE_MS;
+/// A very old one is readable after this at the earliest. AWS gives no upper bound.
+const VERY_OLD_LATE_MS_MIN: u64 = 48 * 60 * MINUTE_MS;
 /// How far back an alarm looks for its latest period.
 const EVALUATION_RANGE_MS: u64 = 5 * MINUTE_MS;
 
@@ -34,21 +43,53 @@ impl MetricName {
     }
 }
 
-/// What a period holds.
-#[derive(Debug, Clone, Default)]
+/// What a period holds that became readable at one moment.
+#[derive(Debug, Clone)]
 struct Bucket {
     sum: f64,
     values: Vec<f64>,
     visible_ms: u64,
 }
 
+/// How much longer than a new one a data point of this age takes to become readable, within what AWS
+/// documents: "Data points with time stamps from 24 hours ago or longer can take at least 48 hours
+/// to become available for GetMetricData or GetMetricStatistics from the time they are submitted.
+/// Data points with time stamps between 3 and 24 hours ago can take as much as 2 hours". (API
+/// reference, "PutMetricData"; Nov 2026)
+#[must_use]
+pub fn further_delay_ms(age_ms: u64) -> RangeInclusive<u64> {
+    match age_ms {
+        0..OLD_MS => 0..=0,
+        OLD_MS..VERY_OLD_MS => 0..=OLD_LATE_MS_MAX,
+        VERY_OLD_MS.. => VERY_OLD_LATE_MS_MIN..=VERY_OLD_LATE_MS_MIN + VERY_OLD_MS,
+    }
+}
+
+/// What metric math's `FILL` makes of a metric that was never published. AWS does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unpublished {
+    /// The filler, as for a metric that has a gap.
+    #[default]
+    IsFilled,
+    /// No data points: there is no series to fill.
+    StaysEmpty,
+}
+
 /// Every metric that was published.
 #[derive(Debug, Clone, Default)]
 pub struct MetricStore {
-    series: BTreeMap<MetricName, BTreeMap<u64, Bucket>>,
+    series: BTreeMap<MetricName, BTreeMap<u64, Vec<Bucket>>>,
+    /// What `FILL` makes of all other metrics.
+    pub unpublished: Unpublished,
 }
 
 impl MetricStore {
+    /// Nothing was published yet.
+    #[must_use]
+    pub fn new(unpublished: Unpublished) -> Self {
+        Self { series: BTreeMap::new(), unpublished }
+    }
+
     /// Every metric of which there is anything.
     pub fn metrics(&self) -> impl Iterator<Item = &MetricName> {
         self.series.keys()
@@ -60,10 +101,24 @@ impl MetricStore {
             self.series.insert(metric.clone(), BTreeMap::new());
         }
         let series = self.series.get_mut(metric).expect("just put there");
-        let bucket = series.entry(begin_ms).or_default();
-        bucket.sum += value;
-        bucket.values.push(value);
-        bucket.visible_ms = bucket.visible_ms.max(visible_ms);
+        let buckets = series.entry(begin_ms).or_default();
+        match buckets.iter_mut().find(|bucket| bucket.visible_ms == visible_ms) {
+            Some(bucket) => {
+                bucket.sum += value;
+                bucket.values.push(value);
+            }
+            None => buckets.push(Bucket { sum: value, values: vec![value], visible_ms }),
+        }
+    }
+
+    /// Whether `FILL` fills this metric's gaps at `now_ms`.
+    #[must_use]
+    pub fn is_filled(&self, metric: &MetricName, now_ms: u64) -> bool {
+        let is_published = |series: &BTreeMap<u64, Vec<Bucket>>| {
+            series.values().flatten().any(|bucket| bucket.visible_ms <= now_ms)
+        };
+        self.unpublished == Unpublished::IsFilled
+            || self.series.get(metric).is_some_and(is_published)
     }
 
     /// The periods that begin in `from_ms..to_ms` and of which something is seen at `now_ms`,
@@ -81,8 +136,8 @@ impl MetricStore {
         let Some(series) = self.series.get(metric) else { return Vec::new() };
         let mut periods: BTreeMap<u64, Vec<&Bucket>> = BTreeMap::new();
         let from_ms = from_ms / period_ms * period_ms;
-        for (begin_ms, bucket) in series.range(from_ms..to_ms.max(from_ms)) {
-            if bucket.visible_ms <= now_ms {
+        for (begin_ms, buckets) in series.range(from_ms..to_ms.max(from_ms)) {
+            for bucket in buckets.iter().filter(|bucket| bucket.visible_ms <= now_ms) {
                 periods.entry(begin_ms / period_ms * period_ms).or_default().push(bucket);
             }
         }
@@ -169,5 +224,27 @@ mod tests {
         assert_eq!(read("Sum", BEGIN_MS + 140_000), [15.0, 51.0]);
         assert_eq!(read("Maximum", BEGIN_MS + 140_000), [5.0, 11.0]);
         assert_eq!(read("p50", BEGIN_MS + 140_000), [3.0, 9.0]);
+    }
+    #[test]
+    fn what_comes_late_hides_nothing_that_was_seen() {
+        let metric = MetricName::new("Sluice", "EventTimeIn", &[]);
+        let mut store = MetricStore::default();
+        store.publish(&metric, BEGIN_MS, 1.0, BEGIN_MS + 60_000);
+        store.publish(&metric, BEGIN_MS, 2.0, BEGIN_MS + 600_000);
+        let read = |now_ms| {
+            let points = store.read(&metric, "Sum", MINUTE_MS, BEGIN_MS, now_ms, now_ms);
+            points.iter().map(|point| point.value).collect::<Vec<_>>()
+        };
+        assert_eq!(read(BEGIN_MS + 60_000), [1.0]);
+        assert_eq!(read(BEGIN_MS + 600_000), [3.0]);
+    }
+
+    #[test]
+    fn the_older_a_time_stamp_the_later_its_data_point_is_readable() {
+        let hour_ms = 60 * MINUTE_MS;
+        assert_eq!(further_delay_ms(3 * hour_ms - 1), 0..=0);
+        assert_eq!(further_delay_ms(3 * hour_ms), 0..=2 * hour_ms);
+        assert_eq!(further_delay_ms(24 * hour_ms - 1), 0..=2 * hour_ms);
+        assert_eq!(*further_delay_ms(24 * hour_ms).start(), 48 * hour_ms);
     }
 }

@@ -244,6 +244,7 @@ impl AsyncFunction {
     fn start_due(self: &Rc<Self>) -> Option<u64> {
         let now_ms = self.cloud.clock().epoch_ms();
         let concurrency = self.cloud.account.borrow().concurrency(&self.name);
+        let is_stopped = self.cloud.account.borrow().reserved(&self.name) == Ok(Some(0));
         let mut state = self.state.borrow_mut();
         let backlog = self.asynchronous.backlog;
         let waiting = state.queue.len() as f64;
@@ -255,6 +256,14 @@ impl AsyncFunction {
                 state.dying += 1;
                 let bury = Rc::clone(self).bury(pending.event, "429", "EventAgeExceeded".into());
                 spawn_local(bury);
+            } else if is_stopped && pending.throttles == 0 && pending.failures == 0 {
+                // "When you set reserved concurrency to zero for an asynchronously invoked function,
+                // Lambda begins sending new events to the configured dead-letter queue or the
+                // on-failure event destination, without any retries." (Lambda developer guide,
+                // "Asynchronous invocation"; Nov 2026) Of what waits already it says nothing.
+                state.dying += 1;
+                let message = "ReservedConcurrencyIsZero".to_owned();
+                spawn_local(Rc::clone(self).bury(pending.event, "429", message));
             } else if state.running >= slots {
                 if self.cloud.chance(backlog.deleted) {
                     state.deleted.push(pending.event);

@@ -1,7 +1,9 @@
 //! CloudWatch metric math, as far as the templates use it.
 //!
 //! "Using math expressions with CloudWatch metrics", CloudWatch user guide, read in November 2026.
-//! Two series meet only where both have a data point; a division by zero has none.
+//! Two series meet only where both have a data point; a division by zero has none. A function over a
+//! list of series takes those that have a data point: `SUM(METRICS())` is AWS's own example for
+//! series of which some have gaps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,13 +87,15 @@ impl Expression {
     }
 
     /// Its data points, given those of the queries that it names and all periods that are looked at.
+    /// `FILL` makes nothing of the queries in `unfilled`.
     pub fn evaluate(
         &self,
         queries: &BTreeMap<&str, Series>,
+        unfilled: &BTreeSet<&str>,
         periods: &[u64],
         period_seconds: u64,
     ) -> Result<Series, String> {
-        match (Context { queries, periods, period_seconds }).evaluate(&self.root)? {
+        match (Context { queries, unfilled, periods, period_seconds }).evaluate(&self.root)? {
             Value::Series(series) => Ok(series),
             Value::Scalar(value) => Ok(periods.iter().map(|&begin| (begin, value)).collect()),
         }
@@ -100,6 +104,7 @@ impl Expression {
 
 struct Context<'a> {
     queries: &'a BTreeMap<&'a str, Series>,
+    unfilled: &'a BTreeSet<&'a str>,
     periods: &'a [u64],
     period_seconds: u64,
 }
@@ -123,6 +128,9 @@ impl Context<'_> {
 
     fn call(&self, name: &str, arguments: &[Node]) -> Result<Value, String> {
         match (name, arguments) {
+            ("FILL", [Node::Name(name), _]) if self.unfilled.contains(name.as_str()) => {
+                Ok(Value::Series(Series::new()))
+            }
             ("FILL", [series, Node::Name(with)]) if with == "REPEAT" => {
                 let Value::Series(series) = self.evaluate(series)? else {
                     return Err("FILL takes a series".to_owned());
@@ -159,10 +167,16 @@ impl Context<'_> {
                 let of = if name == "MAX" { f64::max } else { |left, right| left + right };
                 let values = nodes.iter().map(|node| self.evaluate(node));
                 let values: Vec<Value> = values.collect::<Result<_, _>>()?;
-                let met = values
-                    .into_iter()
-                    .reduce(|left, right| meet(left, right, |left, right| Some(of(left, right))));
-                met.ok_or_else(|| "an empty list".to_owned())
+                let mut all = Series::new();
+                for value in values {
+                    let Value::Series(series) = value else {
+                        return Err(format!("{name} takes a list of series"));
+                    };
+                    for (begin, value) in series {
+                        all.entry(begin).and_modify(|all| *all = of(*all, value)).or_insert(value);
+                    }
+                }
+                Ok(Value::Series(all))
             }
             ("MAX", [series]) => match self.evaluate(series)? {
                 Value::Series(series) => {
@@ -316,8 +330,10 @@ mod tests {
             ("a", series(&[(0, 1.0), (1, 2.0), (2, 4.0)])),
             ("b", series(&[(1, 10.0), (2, 0.0)])),
             ("never", Series::new()),
+            ("nothing", Series::new()),
         ]);
-        let series = Expression::parse(expression)?.evaluate(&queries, &PERIODS, 60)?;
+        let unfilled = BTreeSet::from(["nothing"]);
+        let series = Expression::parse(expression)?.evaluate(&queries, &unfilled, &PERIODS, 60)?;
         Ok(series.into_iter().map(|(begin, value)| (begin / 60_000, value)).collect())
     }
 
@@ -329,7 +345,13 @@ mod tests {
         assert_eq!(evaluated("a / b"), Ok(vec![(1, 0.2)]));
         assert_eq!(evaluated("a + never"), Ok(vec![]));
         assert_eq!(evaluated("a / PERIOD(a) * 60"), Ok(vec![(0, 1.0), (1, 2.0), (2, 4.0)]));
-        assert_eq!(evaluated("MAX([a, b])"), Ok(vec![(1, 10.0), (2, 4.0)]));
+    }
+
+    #[test]
+    fn a_function_over_a_list_takes_the_data_points_that_there_are() {
+        assert_eq!(evaluated("MAX([a, b])"), Ok(vec![(0, 1.0), (1, 10.0), (2, 4.0)]));
+        assert_eq!(evaluated("SUM([b, never, a])"), Ok(vec![(0, 1.0), (1, 12.0), (2, 4.0)]));
+        assert_eq!(evaluated("SUM([never])"), Ok(vec![]));
     }
 
     #[test]
@@ -344,6 +366,7 @@ mod tests {
     fn what_is_missing_is_filled() {
         assert_eq!(evaluated("FILL(b, 7)"), Ok(vec![(0, 7.0), (1, 10.0), (2, 0.0)]));
         assert_eq!(evaluated("FILL(never, 0)"), Ok(vec![(0, 0.0), (1, 0.0), (2, 0.0)]));
+        assert_eq!(evaluated("FILL(nothing, 0)"), Ok(vec![]));
         assert_eq!(evaluated("FILL(b, REPEAT)"), Ok(vec![(1, 10.0), (2, 0.0)]));
     }
 

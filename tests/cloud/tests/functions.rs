@@ -81,13 +81,16 @@ fn an_event_that_fails_three_times_is_in_the_queue_as_it_came_and_says_why() {
 fn an_event_that_nobody_takes_for_six_hours_is_in_the_queue() {
     play(|cloud| async move {
         let (queue, ran) = (Rc::new(Queue::new(cloud.clock())), Rc::default());
-        cloud.account.borrow_mut().put_reserved("function", 0).expect("room");
         let function = start(&cloud, with_queue(&queue), &ran);
+        function.invoke("first".to_owned(), 0);
         function.invoke("good".to_owned(), 0);
+        cloud.clock().sleep(SECOND / 10).await;
+        // It waits already, so that it is not new.
+        cloud.account.borrow_mut().put_reserved("function", 0).expect("room");
         cloud.clock().sleep(5 * 3_600 * SECOND).await;
         assert_eq!((queue.stored().len(), function.in_flight()), (0, 1));
         cloud.clock().sleep(2 * 3_600 * SECOND).await;
-        assert_eq!((queue.stored().len(), function.in_flight(), ran.get()), (1, 0, 0));
+        assert_eq!((queue.stored().len(), function.in_flight(), ran.get()), (1, 0, 1));
     });
 }
 
@@ -208,5 +211,27 @@ fn a_message_that_is_delivered_twice_is_one_message() {
             assert_eq!(received[0].receive_count, expected);
         }
         assert_eq!((queue.stored().len(), queue.ever().len()), (1, 1));
+    });
+}
+
+#[test]
+fn a_reserved_concurrency_of_zero_sends_new_events_to_the_dead_letter_queue_at_once() {
+    play(|cloud| async move {
+        let (queue, ran) = (Rc::new(Queue::new(cloud.clock())), Rc::default());
+        let function = start(&cloud, with_queue(&queue), &ran);
+        // The second waits for the first.
+        function.invoke("running".to_owned(), 0);
+        function.invoke("waiting".to_owned(), 0);
+        cloud.clock().sleep(SECOND / 10).await;
+        cloud.account.borrow_mut().put_reserved("function", 0).expect("room");
+        function.invoke("new".to_owned(), 0);
+        cloud.clock().sleep(10 * SECOND).await;
+        let buried: Vec<String> = queue.ever().into_iter().map(|letter| letter.body).collect();
+        assert_eq!((buried, ran.get()), (vec!["new".to_owned()], 1));
+        assert!(function.invoke_now("by the replayer".to_owned()).is_none(), "nothing runs");
+
+        cloud.account.borrow_mut().put_reserved("function", 1).expect("room");
+        cloud.clock().sleep(20 * SECOND).await;
+        assert_eq!((queue.ever().len(), ran.get()), (1, 2), "what waited is handed over");
     });
 }

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use operations::TemplateAlarm;
 use sluice::scaling::AlarmState;
 use sluice_cloud::clock::BEGIN_EPOCH_MS;
-use sluice_cloud::cloudwatch::{MINUTE_MS, MetricName, MetricStore};
+use sluice_cloud::cloudwatch::{MINUTE_MS, MetricName, MetricStore, Unpublished};
 
 use crate::world::{ARCHIVER, PROCESSOR, STREAM, STREAM_REPLAYER, all_alarms};
 
@@ -112,23 +112,21 @@ const CASES: &[Case] = &[
     Case {
         alarm: "loss",
         trouble: |m| {
-            m.processor("EventTimeIn", 1_000.0);
-            m.processor("EventTimeDelivered", 980.0);
-            m.processor("EventTimeFiltered", 9.0);
+            m.processor("EventsIn", 1_000.0);
+            m.processor("EventsLost", 11.0);
         },
         within: 1..=3,
         calm: &[
             // One in a hundred is not more than one in a hundred.
             |m| {
-                m.processor("EventTimeIn", 1_000.0);
-                m.processor("EventTimeDelivered", 990.0);
+                m.processor("EventsIn", 1_000.0);
+                m.processor("EventsLost", 10.0);
             },
+            // What happened when is no matter of the alarm's.
             |m| {
-                m.processor("EventTimeIn", 100.0);
-                m.processor("EventTimeDelivered", 25.0);
-                m.processor("EventTimeFiltered", 25.0);
-                m.processor("EventTimeDeadLettered", 25.0);
-                m.processor("EventTimeQuarantined", 25.0);
+                m.processor("EventsIn", 1_000.0);
+                m.processor("EventsLost", 0.0);
+                m.processor("EventTimeIn", 1_000.0);
             },
         ],
     },
@@ -361,13 +359,17 @@ const CASES: &[Case] = &[
     },
 ];
 
+/// Whichever way `FILL` of a metric that was never published goes.
+const ANSWERS: [Unpublished; 2] = [Unpublished::IsFilled, Unpublished::StaysEmpty];
+
 /// The minutes at which the state of an alarm changed. `feed` gives each minute's metrics.
 fn changes(
     alarm: &TemplateAlarm,
+    unpublished: Unpublished,
     minutes: u64,
     feed: impl Fn(u64) -> Feed,
 ) -> Vec<(u64, AlarmState)> {
-    let mut store = MetricStore::default();
+    let mut store = MetricStore::new(unpublished);
     let mut state = AlarmState::Ok;
     let mut changes = Vec::new();
     for minute in 0..minutes {
@@ -395,12 +397,12 @@ const MINUTES: u64 = 600;
 #[test]
 fn every_alarm_goes_off_in_trouble_and_off_again_afterwards() {
     let alarms = all_alarms();
-    for case in CASES {
+    for (case, unpublished) in CASES.iter().flat_map(|case| ANSWERS.map(|answer| (case, answer))) {
         let feed = |minute| if TROUBLE.contains(&minute) { case.trouble } else { case.calm[0] };
         let rule = &alarms[case.alarm].rule;
         let seen = (rule.evaluation_periods + 8) * rule.period_seconds / 60;
         let minutes = MINUTES.max(TROUBLE.end() + seen);
-        let found = changes(&alarms[case.alarm], minutes, feed);
+        let found = changes(&alarms[case.alarm], unpublished, minutes, feed);
         let [(went_off, AlarmState::Alarm), .., (over, AlarmState::Ok)] = found[..] else {
             panic!("{}: {found:?}", case.alarm)
         };
@@ -414,9 +416,9 @@ fn every_alarm_goes_off_in_trouble_and_off_again_afterwards() {
 fn no_alarm_goes_off_when_all_is_well_or_silent() {
     let alarms = all_alarms();
     let silence: Feed = |_| {};
-    for case in CASES {
+    for (case, unpublished) in CASES.iter().flat_map(|case| ANSWERS.map(|answer| (case, answer))) {
         for (number, calm) in case.calm.iter().chain([&silence]).enumerate() {
-            let found = changes(&alarms[case.alarm], 150, |_| *calm);
+            let found = changes(&alarms[case.alarm], unpublished, 150, |_| *calm);
             assert_eq!(found, [], "{}, calm {number}", case.alarm);
         }
     }
@@ -453,4 +455,18 @@ fn without_metric_math_just_those_alarms_are_left_out() {
     let left_out: Vec<&String> = all.keys().filter(|name| !plain.contains_key(*name)).collect();
     assert_eq!(left_out, ["hot-shard", "loss", "queue-loss"]);
     assert!(plain.values().all(|alarm| alarm.rule.queries.len() == 1));
+}
+
+/// Nobody reports the shards then.
+#[test]
+fn a_hot_shard_is_told_without_an_autoscaling_stack_as_well() {
+    let hot: Feed = |m| {
+        m.stream("IncomingBytes", 1_000_000.0 * 60.0);
+        m.stream("IncomingRecords", 1_000.0 * 60.0);
+        m.processor("RecordsThrottled", 20_000.0);
+    };
+    for unpublished in ANSWERS {
+        let told = changes(&all_alarms()["hot-shard"], unpublished, 30, |_| hot);
+        assert!(matches!(told[..], [(5..=8, AlarmState::Alarm)]), "{unpublished:?}: {told:?}");
+    }
 }

@@ -153,7 +153,7 @@ fn the_dashboards_show_the_whole() {
         ("shards and processors", &["OpenShards", "ConcurrencyLimit", "ConcurrentExecutions"]),
         ("load", &["Utilization", "WantedBytes", "WantedRecords", "RecordsThrottled"]),
         ("lag", &["LagIn", "LagOut", "ProcessingTime", "AsyncEventAge"]),
-        ("loss", &["EventTimeIn", "EventTimeDelivered"]),
+        ("loss", &["EventsLost", "EventTimeIn", "EventTimeDelivered"]),
         ("what could not be delivered", &["DeadLettersLeft", "ApproximateNumberOfMessagesVisible"]),
         ("reshard calls", &["ReshardsLeft"]),
         ("cost", &["PutUnits", "Duration"]),
@@ -321,11 +321,11 @@ fn a_runbook_of_ones_own_is_linked() {
 #[test]
 fn what_a_person_must_act_on_comes_next() {
     let wanted: [&[&str]; 5] = [
-        &["EventTimeIn", "ApproximateNumberOfMessagesVisible", "OldestDeadLetterAge", "LagOut"],
+        &["EventsLost", "ApproximateNumberOfMessagesVisible", "OldestDeadLetterAge", "LagOut"],
         &["Utilization", "ReshardsLeft", "ProcessingTime"],
         &["ApproximateNumberOfMessagesVisible", "IteratorAge", "DeliveryToS3.Success"],
         &["ReplaysStopped", "Errors", "ReplayWindowLeft"],
-        &["EventTimeIn", "ApproximateNumberOfMessagesVisible", "LagOut", "AsyncEventAge"],
+        &["EventsLost", "ApproximateNumberOfMessagesVisible", "LagOut", "AsyncEventAge"],
     ];
     for (widgets, wanted) in all_dashboards().iter().zip(wanted) {
         let second = widgets.iter().map(|widget| widget.rows.0).filter(|row| *row > 0).min();

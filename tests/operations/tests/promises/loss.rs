@@ -1,15 +1,18 @@
 //! Loss and lag with the real log processor.
 
 use log_processor::config::TransformName;
+use serde_json::{Value, json};
 use sluice::logs::Batch;
 use sluice::logs::{LogEvent, Payload, Transform, Verdict};
 use sluice::ports::{Clock, PutError};
 use sluice::records::{Packer, Packing};
 use sluice::scaling::AlarmState;
 use sluice_cloud::Fault;
+use sluice_cloud::clock::BEGIN_EPOCH_MS;
+use sluice_cloud::cloudwatch::{MetricName, MetricStore, Unpublished};
 use sluice_cloud::queue::Mood;
 
-use crate::world::{World, event};
+use crate::world::{PROCESSOR, STREAM, World, all_alarms, event};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -31,7 +34,7 @@ fn fifty(minute: i64) -> Vec<(i64, String)> {
 /// Bare messages in records of their own, so that one can be dropped alone.
 fn config() -> log_processor::Config {
     log_processor::Config {
-        stream_name: crate::world::STREAM.to_owned(),
+        stream_name: STREAM.to_owned(),
         dead_letter_queue_url: Some("https://dead-letters.example".to_owned()),
         quarantine_queue_url: Some("https://quarantine.example".to_owned()),
         transform: TransformName::Passthrough,
@@ -41,7 +44,7 @@ fn config() -> log_processor::Config {
         partition_by: sluice::records::PartitionBy::Even,
         concurrency_per_shard: 1,
         put_attempts_max: 10,
-        function_name: crate::world::PROCESSOR.to_owned(),
+        function_name: PROCESSOR.to_owned(),
         log_group_name: None,
     }
 }
@@ -73,7 +76,7 @@ async fn one_lost_event_sets_off_the_alarm_for_its_minute_and_no_other() {
     carry_from(&mut world, 30, 400).await;
     let changes = world.changes_of("loss");
     assert_eq!(changes.len(), 2, "{changes:?}");
-    // For as long as Lambda may still bring an event of that minute.
+    // For the six hours that the alarm looks back.
     assert!((370..=377).contains(&changes[1].0), "{changes:?}");
 }
 
@@ -87,16 +90,127 @@ async fn carry_from(world: &mut World, from: i64, to: i64) {
     }
 }
 
+/// Whichever way `FILL` of a metric that was never published goes.
+const ANSWERS: [Unpublished; 2] = [Unpublished::IsFilled, Unpublished::StaysEmpty];
+
+/// A world in which that answer is right, and its order of late data points.
+fn world(unpublished: Unpublished, seed: u64) -> World {
+    let world = World::seeded(2, seed);
+    world.cloud.metrics.borrow_mut().unpublished = unpublished;
+    world
+}
+
+/// `event` as the replayer sends it.
+fn replayed(event: &str) -> String {
+    let mut event: Value = serde_json::from_str(event).expect("JSON");
+    event["sluiceReplay"] = json!({"attempt": 1, "isLast": false, "deadLetteredMs": 1});
+    event.to_string()
+}
+
+/// Brings one payload now.
+async fn bring(world: &World, event: &str) {
+    let deadline_ms = world.clock().epoch_ms() + 60_000;
+    let mut processor = world.processor_with(config()).with_packing(losing);
+    processor.handle(event, deadline_ms).await.expect("delivered");
+}
+
+/// What Lambda kept for six hours comes within one, after an outage in which nothing was lost.
 #[tokio::test(start_paused = true)]
-async fn a_late_event_that_is_lost_sets_it_off_for_the_minute_in_which_it_happened() {
+async fn after_an_outage_of_hours_the_alarm_is_silent_however_late_the_data_points_come() {
+    for unpublished in ANSWERS {
+        for seed in 1..=3 {
+            let mut world = world(unpublished, seed);
+            for minute in 0..240 {
+                bring(&world, &event(&fifty(minute))).await;
+                if minute < 60 {
+                    let kept: Vec<_> = (0..6).flat_map(|at| fifty(6 * minute + at - 360)).collect();
+                    bring(&world, &event(&kept)).await;
+                }
+                world.next_minute().await;
+            }
+            assert_eq!(world.changes_of("loss"), [], "{unpublished:?}, seed {seed}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_of_old_dead_letters_is_silent_however_late_the_data_points_come() {
+    for unpublished in ANSWERS {
+        let mut world = world(unpublished, 1);
+        for minute in 0..180 {
+            bring(&world, &event(&fifty(minute))).await;
+            if minute < 60 {
+                // This morning's, yesterday's, and those of days ago.
+                for hours in [4, 5, 20, 30, 100] {
+                    bring(&world, &replayed(&event(&fifty(minute - hours * 60)))).await;
+                }
+            }
+            world.next_minute().await;
+        }
+        assert_eq!(world.changes_of("loss"), [], "{unpublished:?}");
+    }
+}
+
+/// Neither a metric that was never published nor data points that are readable days later hide it.
+#[tokio::test(start_paused = true)]
+async fn a_loss_is_told_within_minutes_however_old_the_event_and_whoever_brings_it() {
+    for unpublished in ANSWERS {
+        for hours in [0, 2, 5, 30] {
+            for is_replay in [false, true] {
+                let mut world = world(unpublished, 1);
+                for minute in 0..20 {
+                    bring(&world, &event(&fifty(minute))).await;
+                    if minute == 10 {
+                        let happened_ms = (minute - hours * 60) * MINUTE_MS;
+                        let lost = event(&[(happened_ms, "kept"), (happened_ms, "lost")]);
+                        let lost = if is_replay { replayed(&lost) } else { lost };
+                        bring(&world, &lost).await;
+                    }
+                    world.next_minute().await;
+                }
+                let told = world.changes_of("loss");
+                let case = format!("{unpublished:?}, {hours} hours old, a replay: {is_replay}");
+                assert_eq!(told, [(11, AlarmState::Alarm)], "{case}");
+            }
+        }
+    }
+}
+
+/// CloudWatch adds data points up as they become readable, metric by metric.
+#[test]
+fn the_alarm_is_right_in_whatever_order_the_data_points_of_a_minute_come() {
+    let dimensions = [("StreamName", STREAM), ("FunctionName", PROCESSOR)];
+    let metric = |name| MetricName::new("Sluice", name, &dimensions);
+    let rule = &all_alarms()["loss"].rule;
+    // Minutes after which what came in and what was lost of it are readable.
+    for [came_in, lost] in [[1, 30], [30, 1], [1, 1], [200, 90], [90, 200]] {
+        for events_lost in [0.0, 20.0] {
+            let mut store = MetricStore::default();
+            for (name, value, late) in
+                [("EventsIn", 1_000.0, came_in), ("EventsLost", events_lost, lost)]
+            {
+                let visible_ms = BEGIN_EPOCH_MS + late * 60_000;
+                store.publish(&metric(name), BEGIN_EPOCH_MS, value, visible_ms);
+            }
+            let told = (0..240).find(|minute| {
+                let now_ms = BEGIN_EPOCH_MS + minute * 60_000;
+                rule.evaluate(&store, AlarmState::Ok, now_ms) == AlarmState::Alarm
+            });
+            let expected = (events_lost > 0.0).then_some(came_in.max(lost));
+            assert_eq!(told, expected, "{events_lost} lost, {came_in} and {lost} minutes late");
+        }
+    }
+}
+
+/// An odd event, or one from years ago, has no minute that CloudWatch would take.
+#[tokio::test(start_paused = true)]
+async fn a_loss_without_a_minute_of_its_own_is_told_as_well() {
     let mut world = World::new(2);
-    carry(&mut world, 130, |minute| match minute {
-        120 => vec![(3 * MINUTE_MS, "lost".to_owned())],
-        _ => Vec::new(),
-    })
-    .await;
-    assert_eq!(world.breaching("loss"), [3]);
-    assert_eq!(world.changes_of("loss"), [(121, AlarmState::Alarm)]);
+    let years_ms = 3 * 365 * 24 * 60 * MINUTE_MS;
+    bring(&world, &event(&[(-years_ms, "kept"), (-years_ms, "lost")])).await;
+    world.next_minute().await;
+    world.next_minute().await;
+    assert!(world.changes_of("loss").contains(&(1, AlarmState::Alarm)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sluice::ports::Clock;
 use sluice::scaling::AlarmState;
-use sluice_cloud::cloudwatch::{MINUTE_MS, MetricName};
+use sluice_cloud::cloudwatch::{MINUTE_MS, MetricName, Unpublished};
 use sluice_cloud::functions::{Failure, Handler};
 use sluice_cloud::{AsyncFunction, Asynchronous, Backlog, Queue};
 use tokio::task::{LocalSet, spawn_local};
@@ -33,6 +33,7 @@ struct Days {
     /// The dead-letter queue is replayed.
     replay: fn(u64) -> bool,
     backlog: Backlog,
+    unpublished: Unpublished,
 }
 
 const CALM: Days = Days {
@@ -42,6 +43,7 @@ const CALM: Days = Days {
     stopped: |_| false,
     replay: |hour| hour == 14,
     backlog: Backlog { events: 100.0, fill_min: 0.75, deleted: 0.0 },
+    unpublished: Unpublished::IsFilled,
 };
 
 /// What came of it.
@@ -64,6 +66,7 @@ fn play(days: Days) -> Told {
 async fn carry(days: Days) -> Told {
     let world = World::new(PROCESSORS as usize);
     let (cloud, clock) = (Rc::clone(&world.cloud), world.clock());
+    cloud.metrics.borrow_mut().unpublished = days.unpublished;
     let queue = Rc::new(Queue::new(clock));
     let is_down = Rc::new(Cell::new(false));
     let down = Rc::clone(&is_down);
@@ -134,6 +137,7 @@ async fn replay(function: Rc<AsyncFunction>, queue: Rc<Queue>, cloud: Rc<sluice_
 
 #[test]
 fn the_alarm_is_silent_when_lambda_keeps_what_it_queued() {
+    let mut unpublished = Unpublished::IsFilled;
     for (name, is_given_up, days) in [
         ("calm", false, CALM),
         ("a flood", false, Days { flood: |hour| hour == 5, ..CALM }),
@@ -152,7 +156,12 @@ fn the_alarm_is_silent_when_lambda_keeps_what_it_queued() {
             },
         ),
     ] {
-        let told = play(days);
+        // Half of them in a world in which nothing is made of what was never published.
+        unpublished = match unpublished {
+            Unpublished::IsFilled => Unpublished::StaysEmpty,
+            Unpublished::StaysEmpty => Unpublished::IsFilled,
+        };
+        let told = play(Days { unpublished, ..days });
         assert_eq!((told.alarm.as_slice(), told.deleted), (&[][..], 0), "{name}");
         assert_eq!(told.dead_lettered > 0, is_given_up, "{name}: {}", told.dead_lettered);
     }
@@ -175,10 +184,12 @@ fn the_alarm_speaks_within_hours_when_lambda_deletes() {
         ),
         ("floods", 2..=12, Days { flood: |hour| hour % 6 == 1, ..CALM }),
     ] {
-        let told = play(Days { backlog, ..days });
-        assert!(told.deleted > 50, "{name}: {}", told.deleted);
-        let first =
-            told.alarm.first().unwrap_or_else(|| panic!("{name}: {} deleted", told.deleted));
-        assert!(hours.contains(first), "{name}: {:?}", told.alarm);
+        for unpublished in [Unpublished::IsFilled, Unpublished::StaysEmpty] {
+            let told = play(Days { backlog, unpublished, ..days });
+            let case = format!("{name}, {unpublished:?}: {} deleted", told.deleted);
+            assert!(told.deleted > 50, "{case}");
+            let first = told.alarm.first().unwrap_or_else(|| panic!("{case}"));
+            assert!(hours.contains(first), "{case}: {:?}", told.alarm);
+        }
     }
 }

@@ -191,12 +191,16 @@ pub struct World {
 
 impl World {
     pub fn new(shards: usize) -> Self {
+        Self::seeded(shards, 1)
+    }
+
+    pub fn seeded(shards: usize, seed: u64) -> Self {
         let clock = VirtualClock::begin();
         let mut account = Account::new(1_000);
         account.create_function(PROCESSOR, Some(shards as u32));
         let spec = ProcessorSpec { function: PROCESSOR.to_owned(), event_bytes: 1.0 };
         let stream = Stream::new(clock, shards);
-        let cloud = Rc::new(Cloud::new(clock, STREAM, stream, account, spec, false, 1));
+        let cloud = Rc::new(Cloud::new(clock, STREAM, stream, account, spec, false, seed));
         let metrics = CloudMetrics::new(Rc::clone(&cloud));
         Self {
             cloud,
