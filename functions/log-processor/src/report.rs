@@ -1,6 +1,7 @@
 //! What an invocation reports: EMF lines.
 
 use sluice::delivery::{Answer, DeadLetter};
+use sluice::limits::EMF_VALUES_MAX;
 use sluice::logs::{Batch, Payload};
 use sluice::ports::EmitMetrics;
 use sluice::records::{Packing, PutReport, Record};
@@ -126,7 +127,7 @@ impl Report {
     /// What became of each log event, and when that was certain. The time of a replay is not told:
     /// scaling and the alarms take it for what live events wait.
     pub fn settled(&mut self, payload: &Payload<'_>, fates: &[Fate], is_replay: bool, now_ms: u64) {
-        self.events_lost = fates.iter().filter(|&&fate| fate == Fate::Lost).count() as u64;
+        self.events_lost += fates.iter().filter(|&&fate| fate == Fate::Lost).count() as u64;
         let timestamps = payload.log_events.iter().map(|event| event.timestamp_ms);
         // What is no log event has no minute that could be trusted.
         let timestamps = timestamps.chain(payload.odd_events.iter().map(|_| i64::MIN));
@@ -180,6 +181,7 @@ impl Report {
     /// up by who reads the line.
     fn to_line(&self, dimensions: &[(&'static str, &str)]) -> String {
         let mut line = EmfLine::new(self.arrived_ms, dimensions);
+        let few = |values: &Vec<u64>| thinned(values.clone(), EMF_VALUES_MAX);
         line.metric("EventsIn", Unit::Count, self.events_in + self.unforwarded)
             .metric("EventsDelivered", Unit::Count, self.events_delivered)
             .metric("EventsFiltered", Unit::Count, self.events_filtered + self.unforwarded)
@@ -200,23 +202,28 @@ impl Report {
             .metric("RecordsPossiblyDuplicated", Unit::Count, self.records_unknown)
             .metric_high_resolution("WantedBytes", Unit::Bytes, self.wanted_bytes)
             .metric_high_resolution("WantedRecords", Unit::Count, self.wanted_records)
-            .values("LagIn", Unit::Milliseconds, &self.lag_in_ms)
-            .values("LagOut", Unit::Milliseconds, &self.lag_out_ms)
-            .values("ProcessingTime", Unit::Milliseconds, &self.processing_ms);
+            .values("LagIn", Unit::Milliseconds, &few(&self.lag_in_ms))
+            .values("LagOut", Unit::Milliseconds, &few(&self.lag_out_ms))
+            .values("ProcessingTime", Unit::Milliseconds, &few(&self.processing_ms));
         line.to_line()
     }
 }
 
 /// Lag of events behind `now_ms`, at evenly spaced ranks from the least to the most.
 fn lags_ms(timestamps_ms: Vec<i64>, now_ms: u64) -> Vec<u64> {
-    let mut lags: Vec<u64> = timestamps_ms
+    let lags = timestamps_ms
         .into_iter()
         .map(|timestamp_ms| now_ms.saturating_sub(u64::try_from(timestamp_ms).unwrap_or_default()))
         .collect();
-    lags.sort_unstable();
-    if lags.len() <= LAG_VALUES_MAX {
-        return lags;
+    thinned(lags, LAG_VALUES_MAX)
+}
+
+/// So many of the values, at evenly spaced ranks from the least to the most.
+fn thinned(mut values: Vec<u64>, values_max: usize) -> Vec<u64> {
+    values.sort_unstable();
+    if values.len() <= values_max {
+        return values;
     }
-    let last = lags.len() - 1;
-    (0..LAG_VALUES_MAX).map(|rank| lags[last * rank / (LAG_VALUES_MAX - 1)]).collect()
+    let last = values.len() - 1;
+    (0..values_max).map(|rank| values[last * rank / (values_max - 1)]).collect()
 }

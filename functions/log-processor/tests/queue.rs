@@ -1,5 +1,6 @@
 //! Promises of `Buffer=queue`: the forwarder, and the processor behind its queue.
 
+#[allow(dead_code, reason = "the other tests of this function use the rest")]
 mod world;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use serde_json::json;
 use sluice::delivery::Reason;
 use sluice::limits::SQS_MESSAGE_BYTES_MAX;
 use sluice::ports::{Clock, PutError};
+use sluice::records::{Packing, RecordFormat};
 use sluice_cloud::queue::{Mood, QueueFault};
 use sluice_cloud::{Fault, Queue, VirtualClock, logs};
 use world::{SimulatedProcessor, TIMEOUT_MS, World, config, messages, once};
@@ -244,6 +246,25 @@ async fn the_largest_event_of_lambda_and_any_character_fit_a_message() {
     forwarder(&buffer, clock).forward("\"\u{ffff}\"", deadline).await.expect("forwarded");
     let bodies: Vec<String> = buffer.stored().into_iter().map(|message| message.body).collect();
     assert_eq!(bodies, [whole, "\"\\uffff\"".to_owned()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_in_any_message_of_a_batch_is_told() {
+    for lost in 0..3 {
+        let world = World::new(4);
+        let mut processor = world
+            .processor(log_processor::Config { record_format: RecordFormat::Single, ..config() });
+        processor.inner = processor.inner.with_packing(|packer, batch, next_key| {
+            let packing = packer.pack(batch, next_key);
+            let lost = |data: &[u8]| data == b"lost";
+            let records = packing.records.into_iter().filter(|packed| !lost(&packed.record.data));
+            Packing { records: records.collect(), ..packing }
+        });
+        let message = |place| if place == lost { "lost".to_owned() } else { format!("{place}") };
+        let bodies: Vec<String> = (0..3).map(|place| body(&[message(place)])).collect();
+        assert_eq!(left(&world, &mut processor, &bodies).await, Vec::<usize>::new());
+        assert_eq!(world.metrics.sum("EventsLost"), 1, "of message {lost}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
