@@ -142,6 +142,15 @@ def test_what_a_bank_asks_reaches_every_resource(template: Path) -> None:
             assert alarm["OKActions"]["Fn::If"][0] == "HasOkActions", name
 
 
+@pytest.mark.parametrize("template", [one for one in TEMPLATES if one != OVERVIEW], ids=lambda path: path.name)
+def test_only_a_standard_topic_can_be_told(template: Path) -> None:
+    """Nothing says that an alarm can publish to a .fifo topic, and it would fail without a word."""
+    pattern = re.compile(cfn_yaml.load(str(template))["Parameters"]["NotifyTopicArn"]["AllowedPattern"])
+    topic = "arn:aws:sns:eu-central-1:111122223333:operators"
+    assert pattern.fullmatch(topic) and pattern.fullmatch("")
+    assert pattern.fullmatch(f"{topic}.fifo") is None
+
+
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
 def test_the_runbooks_address_can_break_no_text(template: Path) -> None:
     """It goes into JSON, Markdown and the alarms' texts, which add the entry's name to it."""
