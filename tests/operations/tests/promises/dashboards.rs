@@ -354,7 +354,7 @@ fn what_a_person_must_act_on_comes_next() {
 
 #[test]
 fn queries_read_log_groups_that_are_there() {
-    let stacks = [log_processing(), autoscaling(), archive(), stream_replay()];
+    let stacks = [log_processing_with_queue(), autoscaling(), archive(), stream_replay()];
     let groups: BTreeSet<String> = stacks
         .iter()
         .flat_map(|stack| stack.resources.values())
