@@ -600,6 +600,36 @@ pub trait PutReservedConcurrency {
     ) -> impl Future<Output = Result<(), ControlError>>;
 }
 
+/// The event source mapping that brings a queue's messages to a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueMapping {
+    /// Its `UUID`.
+    pub id: String,
+    /// The queue's name.
+    pub queue: String,
+    /// `MaximumConcurrency`; `None` when it has none.
+    pub maximum: Option<u32>,
+}
+
+/// Looks for the mapping of a queue.
+pub trait FindQueueMapping {
+    /// ListEventSourceMappings of a function, every page: the first whose source is an SQS queue.
+    fn find_queue_mapping(
+        &self,
+        function: &str,
+    ) -> impl Future<Output = Result<Option<QueueMapping>, ControlError>>;
+}
+
+/// Sets how many invocations a mapping may run at once.
+pub trait PutMappingConcurrency {
+    /// UpdateEventSourceMapping with `MaximumConcurrency` alone.
+    fn put_mapping_concurrency(
+        &self,
+        mapping: &str,
+        maximum: u32,
+    ) -> impl Future<Output = Result<(), ControlError>>;
+}
+
 /// Reads what the account can still reserve.
 pub trait GetReservableConcurrency {
     /// GetAccountSettings: unreserved concurrency less what must stay unreserved.
@@ -622,6 +652,8 @@ pub trait ControlPlane:
     + GetMetrics
     + GetReservedConcurrency
     + PutReservedConcurrency
+    + FindQueueMapping
+    + PutMappingConcurrency
     + GetReservableConcurrency
 {
 }
@@ -641,6 +673,8 @@ impl<T> ControlPlane for T where
         + GetMetrics
         + GetReservedConcurrency
         + PutReservedConcurrency
+        + FindQueueMapping
+        + PutMappingConcurrency
         + GetReservableConcurrency
 {
 }

@@ -71,7 +71,7 @@ def statements(template: Path) -> Iterator[dict[str, Any]]:
 # AWS's service authorization reference names no resource type for these; Lambda checks the EC2 actions on every resource.
 WITHOUT_RESOURCE = {
     "kinesis:UpdateShardCount", "kinesis:EnableEnhancedMonitoring", "kinesis:DisableEnhancedMonitoring",
-    "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "lambda:GetAccountSettings",
+    "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "lambda:GetAccountSettings", "lambda:ListEventSourceMappings",
     "xray:PutTraceSegments", "xray:PutTelemetryRecords",
     "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
     "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",

@@ -13,9 +13,10 @@ use serde_json::Value;
 use sluice::limits::{HOURS_PER_MONTH, METRIC_MONTH_DOLLARS};
 use sluice::ports::{
     AddTags, Alarm, Clock, ControlError, DataPoint, DescribeAlarms, DescribeStream, EmitMetrics,
-    GetMetrics, GetReservableConcurrency, GetReservedConcurrency, ListShards, ListTags,
-    MergeShards, MetricQuery, PutAlarmThreshold, PutError, PutRecords, PutReservedConcurrency,
-    RearmAlarm, Refusal, SplitShard, StreamSummary, SwitchShardMetrics, UpdateShardCount,
+    FindQueueMapping, GetMetrics, GetReservableConcurrency, GetReservedConcurrency, ListShards,
+    ListTags, MergeShards, MetricQuery, PutAlarmThreshold, PutError, PutMappingConcurrency,
+    PutRecords, PutReservedConcurrency, QueueMapping, RearmAlarm, Refusal, SplitShard,
+    StreamSummary, SwitchShardMetrics, UpdateShardCount,
 };
 use sluice::records::Record;
 use sluice::scaling::{AlarmState, Shard};
@@ -720,6 +721,32 @@ impl PutReservedConcurrency for Control {
         let input = format!("{function} {reserved}");
         self.call("PutFunctionConcurrency", Some(input), |cloud, _| {
             cloud.account.borrow_mut().put_reserved(function, reserved)
+        })
+        .await
+    }
+}
+
+impl FindQueueMapping for Control {
+    async fn find_queue_mapping(
+        &self,
+        function: &str,
+    ) -> Result<Option<QueueMapping>, ControlError> {
+        self.call("ListEventSourceMappings", None, |cloud, _| {
+            Ok(cloud.account.borrow().mapping(function))
+        })
+        .await
+    }
+}
+
+impl PutMappingConcurrency for Control {
+    async fn put_mapping_concurrency(
+        &self,
+        mapping: &str,
+        maximum: u32,
+    ) -> Result<(), ControlError> {
+        let input = format!("{mapping} {maximum}");
+        self.call("UpdateEventSourceMapping", Some(input), |cloud, _| {
+            cloud.account.borrow_mut().put_mapping_concurrency(mapping, maximum)
         })
         .await
     }
