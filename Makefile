@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 TOOLS := .tools/venv/bin
+LINT_TOOLS := .tools/lint/bin
 DEPLOY_TOOLS := .tools/deploy/bin
 FUNCTIONS := log-processor dlq-replayer scale-up scale-down archiver stream-replayer
 # Lambda runs arm64 for a fifth less money.
@@ -104,13 +105,19 @@ simulate: ## What Sluice would cost on your traffic, beside the alternatives
 	set -- "$${CARGO_TARGET_DIR:-target}/simulate/what-if" "$$@"; \
 	if [[ -n "$${ARGS:-}" ]]; then printf '%s\n' "$$ARGS" | xargs "$$@"; else "$$@"; fi
 
+.PHONY: lint-tools
+lint-tools:
+	@$(PYTHON) tests/stacks/install.py --for-lint
+
+# What checkov skips, and why, stands at each resource.
 .PHONY: lint
-lint: tools ## Check format, clippy, docs and templates
+lint: tools lint-tools ## Check format, clippy, docs and templates
 	@echo 'Checking format, clippy, docs and templates: about 10 minutes the first time on two cores, then one.'
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
 	$(TOOLS)/python -c 'from cfnlint.runner import main; main()' infra/*.yaml
+	LOG_LEVEL=ERROR $(LINT_TOOLS)/checkov --file infra/*.yaml --framework cloudformation --skip-download --compact --quiet
 
 .PHONY: bench
 bench: ## Measure the handler's CPU beside a plain handler, in the same run
@@ -148,6 +155,14 @@ deploy-archive: deploy-tools ## Build, upload, and launch or update the archive 
 .PHONY: deploy-stream-replay
 deploy-stream-replay: deploy-tools ## Build, upload, and launch or update the replayer of a stream's past: BUCKET=
 	@$(DEPLOY) stream-replay
+
+.PHONY: template-autoscaling
+template-autoscaling: deploy-tools ## Print the template without its transform, for service-managed StackSets: PARAMETERS=
+	@$(DEPLOY_TOOLS)/python infra/expand.py autoscaling
+
+.PHONY: template-log-processing
+template-log-processing: deploy-tools ## Print the template without its transform, for service-managed StackSets: PARAMETERS=
+	@$(DEPLOY_TOOLS)/python infra/expand.py log-processing
 
 .PHONY: preflight
 preflight: deploy-tools ## Look for what would make a launch fail, before anything is created

@@ -277,20 +277,27 @@ class Preflight:
                 ],
             ]
             with ThreadPoolExecutor(12) as pool:
-                for findings in pool.map(lambda check: self._looked(*check), checks):
-                    found += findings
-            found += self._not_allowed([what for what, _ in checks])
+                for (what, _), looked in zip(checks, pool.map(lambda check: self._looked(*check), checks)):
+                    found += self._noted(what, *looked)
+            found += self._not_allowed()
         unique = list(dict.fromkeys(found))
         return sorted(unique, key=lambda finding: (finding.severity != STOPS, finding.stack, finding.code))
 
-    def _looked(self, what: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:
-        """A check's findings; that it could not look is one, too."""
+    def _noted(self, what: str, found: list[Finding], missing: str) -> list[Finding]:
+        """What a check found; the permission that it lacks is told once for all checks."""
+        if missing:
+            self._denied.setdefault(missing, []).append(what)
+        return found
+
+    def _looked(self, what: str, check: Callable[[], Iterable[Finding]]) -> tuple[list[Finding], str]:
+        """A check's findings, that it could not look being one, too; and the permission that it lacks, or nothing."""
         found: list[Finding] = []
+        missing = ""
         try:
             for finding in check():
                 found.append(finding)
         except Denied as denied:
-            self._denied.setdefault(str(denied), []).append(what)
+            missing = str(denied)
         except NoService as service:
             name = SERVICE_NAMES.get(str(service), str(service))
             found.append(
@@ -301,12 +308,10 @@ class Preflight:
             )  # fmt: skip
         except (Refused, Absent) as refused:
             found.append(Finding(WARNS, "not-checked", "", f"could not check {what}: {refused}", "run this again, or look yourself"))
-        return found
+        return found, missing
 
-    def _not_allowed(self, order: Sequence[str]) -> Iterator[Finding]:
-        """What was denied, in the order of the checks and not in that in which their threads ended."""
-        for permission, denied in sorted(self._denied.items()):
-            what = sorted(denied, key=lambda one: order.index(one) if one in order else -1)
+    def _not_allowed(self) -> Iterator[Finding]:
+        for permission, what in sorted(self._denied.items()):
             more = f" and {len(what) - 3} more" if len(what) > 3 else ""
             yield Finding(
                 WARNS, "not-checked", "", f"could not check {', '.join(what[:3])}{more}: needs permission {permission}",
@@ -380,7 +385,8 @@ class Preflight:
             }
             planned = Planned(launch, template, template.values(launch.parameters), template.resources(launch.parameters, pseudo))
             self._planned.append(planned)
-            found += self._looked(f"the stack {launch.name}", lambda: self._state(planned))
+            what = f"the stack {launch.name}"
+            found += self._noted(what, *self._looked(what, lambda: self._state(planned)))
             if len(planned.resources) > RESOURCES_MAX:
                 found.append(
                     Finding(
@@ -394,10 +400,12 @@ class Preflight:
                 if kind is None or name is None:
                     continue
                 if len(name) > kind.characters_max:
+                    prefix = "NamePrefix" in template.parameters and kind.characters_max == 64
+                    shorter = f"choose a stack name that is {len(name) - kind.characters_max} characters shorter"
                     found.append(
                         Finding(
                             STOPS, "name-length", launch.name, f"the {kind.noun} would be called {name}, which has {len(name)} characters; AWS takes {kind.characters_max}",
-                            f"choose a stack name that is {len(name) - kind.characters_max} characters shorter, or name the {kind.noun} by a parameter",
+                            'give a prefix of its own: PARAMETERS="NamePrefix=…"' if prefix else shorter,
                         )
                     )  # fmt: skip
                 if (first := by_name.setdefault((resource.type, name), launch.name)) != launch.name:

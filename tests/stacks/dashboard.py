@@ -1,7 +1,7 @@
 """What the dashboard shows of lag and loss, out of the EMF lines that the functions printed.
 
-CloudWatch would make the same numbers of them: percentiles of all values of a period, sums by the minute in which the events
-happened, and the loss as metric math over those.
+CloudWatch would make the same numbers of them: percentiles of all values of a period, and sums by the minute in which the
+events happened. The loss is worked out from these sums, where the dashboard shows what the processor itself counted.
 """
 
 from __future__ import annotations

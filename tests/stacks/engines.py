@@ -40,6 +40,14 @@ class EngineError(Exception):
     """An engine did not start, answer or stop."""
 
 
+def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs make with the tests' own Python: the deploy tools need not be installed here."""
+    return subprocess.run(
+        ["make", "-o", "deploy-tools", f"DEPLOY_TOOLS={Path(sys.executable).parent}", *arguments],
+        cwd=ROOT, env=plain_environment(**environment), capture_output=True, text=True,
+    )  # fmt: skip
+
+
 def plain_environment(**more: str) -> dict[str, str]:
     """The environment of an engine or of the AWS CLI: nothing of the person's own AWS settings."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}

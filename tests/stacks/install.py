@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Installs pinned Python tools into the project's own .tools/: the local engine, AWS CLI and checks into .tools/venv, or,
-with --for-deploy, AWS CLI, boto3, cargo-lambda and its linker into .tools/deploy.
+"""Installs pinned Python tools into the project's own .tools/: the local engine, AWS CLI and checks into .tools/venv; with
+--for-deploy AWS CLI, boto3, cargo-lambda and its linker into .tools/deploy; with --for-lint checkov into .tools/lint.
 
 Runs on a bare Python 3.11 or newer, does nothing when everything is in place, and accepts only the files whose
 hashes stand in the lock file. `--lock` writes the lock file anew from the .in file beside it.
@@ -26,6 +26,7 @@ TOOLS = ROOT / ".tools"
 # What is installed where.
 FOR_TESTS = (HERE / "requirements.txt", TOOLS / "venv")
 FOR_DEPLOY = (ROOT / "infra" / "deploy-requirements.txt", TOOLS / "deploy")
+FOR_LINT = (HERE / "lint-requirements.txt", TOOLS / "lint")
 PIP_TOOLS = "pip-tools==7.6.2"
 PYTHON_MIN = (3, 11)
 
@@ -107,10 +108,12 @@ def main() -> None:
     if sys.version_info < PYTHON_MIN:
         sys.exit(f"Python {PYTHON_MIN[0]}.{PYTHON_MIN[1]} or newer is needed; this is {sys.version.split()[0]}")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--for-deploy", action="store_true", help="what deploying needs, not what the tests need")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--for-deploy", action="store_true", help="what deploying needs, not what the tests need")
+    chosen.add_argument("--for-lint", action="store_true", help="the second opinion of `make lint`, not what the tests need")
     parser.add_argument("--lock", action="store_true", help="resolve the .in file into the lock file, with hashes")
     arguments = parser.parse_args()
-    lock_file, target = FOR_DEPLOY if arguments.for_deploy else FOR_TESTS
+    lock_file, target = FOR_DEPLOY if arguments.for_deploy else FOR_LINT if arguments.for_lint else FOR_TESTS
     if arguments.lock:
         lock(lock_file)
     else:

@@ -451,7 +451,7 @@ def lag_shown(act: str, lines: Sequence[dict[str, Any]]) -> str:
 
 
 def loss_shown(acts: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> str:
-    """The dashboard's widgets on loss, as a table: so short a time has few minutes."""
+    """The dashboard's widget on events by the minute in which they happened, as a table: so short a time has few minutes."""
     head = "".join(f"<td>{name}</td>" for name in ("", "minute (UTC)", "in", "delivered", "filtered", "dead-lettered", "quarantined", "loss"))
     body = "".join(
         f"<tr><td>{html.escape(act)}</td><td>{time.strftime('%H:%M', time.gmtime(minute.epoch_s))}</td><td>{minute.came_in:,}</td>"
@@ -461,7 +461,7 @@ def loss_shown(acts: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> str:
     )
     text = (
         "By the minute in which the events happened. A dead-lettered event that is replayed comes in once more and is delivered: its "
-        "minute stays in balance. The alarm goes off above 1 %."
+        "minute stays in balance. The dashboard and its alarm go by what the processor counts as lost, by the minute of arrival."
     )
     return f'<section class="card wide"><h2>Loss</h2><p>{text}</p><table class="figures"><tr>{head}</tr>{body}</table></section>'
 

@@ -22,6 +22,9 @@ ODD_PLACE = "a b'c ü #x (1)"
 
 def make(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     settings = {name: value for name, value in os.environ.items() if name not in variables.NAMES}
+    if cwd != ROOT:
+        # Another clone builds, and cleans, in a place of its own.
+        settings.pop("CARGO_TARGET_DIR", None)
     return subprocess.run(
         ["make", *arguments], cwd=cwd, capture_output=True, text=True, env={**settings, "LC_ALL": "C.UTF-8", **environment}
     )

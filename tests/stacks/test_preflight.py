@@ -411,7 +411,8 @@ def test_a_name_that_grows_too_long_stops_with_its_length(engines: local.Engines
     names = [resource for resource in Template.of("log-processing").resources(launch("log-processing", long).parameters, {"AWS::StackName": long})]
     too_long = [one for one in names if one.type == "AWS::Lambda::Function" and len(one.name("FunctionName") or "") > 64]
     assert len([one for one in told if "function" in one.what]) == len(too_long)
-    assert all("AWS takes 64" in one.what for one in told)
+    assert all("AWS takes 64" in one.what and "NamePrefix=" in one.remedy for one in told)
+    assert [one for one in found(engines, launch("log-processing", long, NamePrefix="short")) if one.code == "name-length"] == []
 
 
 def test_a_stack_name_that_cloudformation_refuses_stops(engines: local.Engines) -> None:
@@ -555,6 +556,7 @@ def test_an_invocation_that_outlasts_a_connection_in_a_vpc_is_a_warning(engines:
     assert told("stream-replay", TargetTimeoutSeconds="900", **vpc) == ["idle-connection"]
     assert told("log-processing", TimeoutSeconds="340", **vpc) == []
     assert told("log-processing", TimeoutSeconds="900") == [], "without a VPC nothing is in between"
+    assert told("archive", TimeoutSeconds="900", **vpc) == [], "it invokes nothing"
 
 
 def test_a_topic_that_is_not_there_stops(engines: local.Engines, name: str) -> None:

@@ -379,15 +379,8 @@ def test_what_cannot_be_deleted_after_it_was_sent_is_in_both_queues(
 
 
 def test_the_make_targets_run_the_tool(engines: local.Engines, filled: stack.Pipeline) -> None:
-    """With the tests' own Python: the deploy tools need not be installed here."""
-    environment = {**plain_environment(AWS_ENDPOINT_URL=engines.endpoint), "MAKEFLAGS": ""}
-
     def make(*arguments: str) -> str:
-        done = subprocess.run(
-            ["make", "--no-print-directory", "-o", "deploy-tools", f"DEPLOY_TOOLS={Path(sys.executable).parent}",
-             f"QUARANTINE_QUEUE={filled.quarantine_queue_url}", *arguments],
-            cwd=ROOT, env=environment, capture_output=True, text=True,
-        )  # fmt: skip
+        done = local.make(f"QUARANTINE_QUEUE={filled.quarantine_queue_url}", *arguments, AWS_ENDPOINT_URL=engines.endpoint)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

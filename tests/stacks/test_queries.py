@@ -22,8 +22,8 @@ __all__ = ["past", "scale", "scaling_binaries"]
 Row = dict[str, Any]
 
 
-def query_of(engines: local.Engines, dashboard: str) -> str:
-    body = engines.client("cloudwatch").get_dashboard(DashboardName=dashboard)["DashboardBody"]
+def query_of(engines: local.Engines, of_stack: str) -> str:
+    body = engines.client("cloudwatch").get_dashboard(DashboardName=f"{of_stack}-{local.REGION}")["DashboardBody"]
     (query,) = [one["properties"]["query"] for one in json.loads(body)["widgets"] if one["type"] == "log"]
     return str(query)
 

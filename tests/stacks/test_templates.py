@@ -16,7 +16,7 @@ import stack
 from awscli.customizations.cloudformation.yamlhelper import yaml_parse
 from cfnlint.decode import cfn_yaml
 from conftest import Launch, write_logs
-from engines import ROOT, plain_environment
+from engines import ROOT
 from stack import ARCHIVE, AUTOSCALING, LOG_PROCESSING, OVERVIEW, STREAM_REPLAY, StackError
 
 sys.path.insert(0, str(ROOT / "infra"))
@@ -32,6 +32,16 @@ GUARDS_DATA = ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")
 def test_cfn_lint_is_clean(template: Path) -> None:
     done = subprocess.run([sys.executable, "-c", "from cfnlint.runner import main; main()", template], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_what_checkov_skips_says_why_at_its_resource(template: Path) -> None:
+    """`make lint` runs it. A skip for a whole template, or one without a reason, would hide what comes later."""
+    lines = template.read_text().splitlines()
+    for at, line in enumerate(lines):
+        if "checkov:" in line:
+            assert re.fullmatch(r"    # checkov:skip=CKV_AWS_\d+:.{40,}", line), line
+            assert any(re.fullmatch(r"  [A-Za-z0-9]+:", above) for above in lines[at - 2 : at]), line
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
@@ -359,18 +369,14 @@ def test_the_stream_alone_launches_without_a_bucket(engines: local.Engines) -> N
 
 
 def make(engines: local.Engines, *arguments: str) -> str:
-    """Runs make against the engines, with the tests' own Python: the deploy tools need not be installed here."""
-    environment = {**plain_environment(AWS_ENDPOINT_URL=engines.endpoint), "MAKEFLAGS": ""}
-    done = subprocess.run(
-        ["make", "--no-print-directory", "-o", "deploy-tools", f"DEPLOY_TOOLS={Path(sys.executable).parent}", *arguments],
-        cwd=ROOT, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+    """Runs make against the engines."""
+    done = local.make(*arguments, AWS_ENDPOINT_URL=engines.endpoint)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def dashboard(engines: local.Engines, name: str) -> list[dict[str, Any]]:
-    body = engines.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"]
+def dashboard(engines: local.Engines, stack: str) -> list[dict[str, Any]]:
+    body = engines.client("cloudwatch").get_dashboard(DashboardName=f"{stack}-{local.REGION}")["DashboardBody"]
     return list(json.loads(body)["widgets"])
 
 

@@ -17,6 +17,7 @@ from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 ROOT = Path(__file__).resolve().parent.parent.parent
 LAUNCH = ("deploy-autoscaling", "deploy-log-processing", "deploy-archive", "deploy-stream-replay")
 DEPLOY = (*LAUNCH, "deploy-overview")
+EXPANDED = ("template-autoscaling", "template-log-processing")
 LOOKED_AT = ("autoscaling", "log-processing", "archive", "stream-replay")
 QUARANTINE = ("quarantine-show", "quarantine-send-back")
 TEST = ("test", "test-rust")
@@ -136,7 +137,7 @@ TABLE = (
         "ARCHITECTURE", ("package", *LAUNCH, "verify"), one_of("arm64", "x86_64"), "arm64 or x86_64; Lambda charges a fifth less for arm64", "arm64"
     ),
     Variable("BUCKET", (*LAUNCH, "preflight", "removal-plan"), BUCKET, "the S3 bucket in your region that holds the code"),
-    Variable("PARAMETERS", (*DEPLOY, "preflight"), anything, "the stack's parameters, as Name=value Name=value"),
+    Variable("PARAMETERS", (*DEPLOY, *EXPANDED, "preflight"), anything, "the stack's parameters, as Name=value Name=value"),
     Variable("SKIP_PREFLIGHT", LAUNCH, FLAG, "1 does not look first for what would make the launch fail", "0"),
     Variable("STACK", ("preflight",), one_of(*LOOKED_AT), f"the one stack to look at: {', '.join(LOOKED_AT[:-1])} or {LOOKED_AT[-1]}"),
     Variable("ENGINE", ("verify",), one_of("aws", "local"), "aws or local: your account, or the local engines", "aws"),

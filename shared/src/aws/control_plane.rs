@@ -469,7 +469,7 @@ impl FindQueueMapping for ControlPlane {
 /// The mapping, when its source is a queue.
 fn of_queue(mapping: EventSourceMappingConfiguration) -> Option<QueueMapping> {
     let mut source = mapping.event_source_arn.as_deref()?.split(':').skip(2);
-    let (service, queue) = (source.next()?, source.next_back()?);
+    let (service, queue) = (source.next()?, source.last()?);
     let maximum = mapping.scaling_config.and_then(|scaling| scaling.maximum_concurrency);
     (service == "sqs").then_some(QueueMapping {
         id: mapping.uuid?,

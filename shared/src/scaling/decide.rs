@@ -97,6 +97,19 @@ pub enum Act {
     ShardMetrics(ShardMetricsAct),
 }
 
+impl Act {
+    /// Whether it only brings in line what follows the shards.
+    #[must_use]
+    pub fn follows_shards(&self) -> bool {
+        matches!(
+            self,
+            Self::PutConcurrency { .. }
+                | Self::PutMappingConcurrency { .. }
+                | Self::PutThreshold { .. }
+        )
+    }
+}
+
 /// Why something was not done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Refusal {
@@ -670,16 +683,14 @@ impl<'a> Draft<'a> {
         }
         let next = self.goal.clamp(open.div_ceil(2), open.saturating_mul(2));
         if next < open {
-            self.acts.retain(|act| {
-                !matches!(
-                    act,
-                    Act::PutConcurrency { .. }
-                        | Act::PutMappingConcurrency { .. }
-                        | Act::PutThreshold { .. }
-                )
-            });
+            self.acts.retain(|act| !act.follows_shards());
             self.refused.retain(|refusal| {
-                !matches!(refusal, Refusal::ConcurrencyAtEdge { .. } | Refusal::FunctionMissing(_))
+                !matches!(
+                    refusal,
+                    Refusal::ConcurrencyAtEdge { .. }
+                        | Refusal::MappingAtMaximum { .. }
+                        | Refusal::FunctionMissing(_)
+                )
             });
             self.align(next);
         }

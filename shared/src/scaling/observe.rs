@@ -50,27 +50,19 @@ pub async fn observe<W: ControlPlane>(
                 continue;
             }
         };
-        if let Some(mapping) = mapping {
-            let (name, mapping) = (name.clone(), Some(mapping));
-            functions.push(FunctionSeen {
-                name,
-                share: *share,
-                reserved: None,
-                exists: true,
-                mapping,
-            });
+        let (reserved, exists) = if mapping.is_some() {
+            (None, true)
+        } else if !config.reserve_concurrency {
             continue;
-        }
-        if !config.reserve_concurrency {
-            continue;
-        }
-        let (reserved, exists) = match world.get_reserved_concurrency(name).await {
-            Ok(reserved) => (reserved, true),
-            Err(error) if error.code == "ResourceNotFoundException" => (None, false),
-            Err(error) => return Err(error),
+        } else {
+            match world.get_reserved_concurrency(name).await {
+                Ok(reserved) => (reserved, true),
+                Err(error) if error.code == "ResourceNotFoundException" => (None, false),
+                Err(error) => return Err(error),
+            }
         };
         let name = name.clone();
-        functions.push(FunctionSeen { name, share: *share, reserved, exists, mapping: None });
+        functions.push(FunctionSeen { name, share: *share, reserved, exists, mapping });
     }
     let mut seen = Observation {
         now_ms,

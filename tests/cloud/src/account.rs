@@ -87,7 +87,10 @@ impl Account {
     /// How many of a function may run at once.
     #[must_use]
     pub fn concurrency(&self, function: &str) -> u32 {
-        self.functions.get(function).copied().flatten().unwrap_or_else(|| self.unreserved())
+        let reserved = self.functions.get(function).copied().flatten();
+        let limit = reserved.unwrap_or_else(|| self.unreserved());
+        let mapped = self.mappings.get(function).and_then(|mapping| mapping.maximum);
+        mapped.map_or(limit, |maximum| maximum.min(limit))
     }
 
     /// PutFunctionConcurrency.

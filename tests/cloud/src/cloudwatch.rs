@@ -84,12 +84,6 @@ pub struct MetricStore {
 }
 
 impl MetricStore {
-    /// Nothing was published yet.
-    #[must_use]
-    pub fn new(unpublished: Unpublished) -> Self {
-        Self { series: BTreeMap::new(), unpublished }
-    }
-
     /// Every metric of which there is anything.
     pub fn metrics(&self) -> impl Iterator<Item = &MetricName> {
         self.series.keys()
@@ -225,6 +219,7 @@ mod tests {
         assert_eq!(read("Maximum", BEGIN_MS + 140_000), [5.0, 11.0]);
         assert_eq!(read("p50", BEGIN_MS + 140_000), [3.0, 9.0]);
     }
+
     #[test]
     fn what_comes_late_hides_nothing_that_was_seen() {
         let metric = MetricName::new("Sluice", "EventTimeIn", &[]);

@@ -12,7 +12,7 @@ use sluice_cloud::clock::BEGIN_EPOCH_MS;
 use sluice_cloud::cloudwatch::{MINUTE_MS, MetricName, MetricStore, Unpublished};
 
 use crate::world::{
-    ARCHIVER, LOG_PROCESSING, PROCESSOR, STREAM, STREAM_REPLAYER, all_alarms,
+    ANSWERS, ARCHIVER, LOG_PROCESSING, PROCESSOR, STREAM, STREAM_REPLAYER, all_alarms,
     log_processing_with_queue,
 };
 
@@ -395,9 +395,6 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// Whichever way `FILL` of a metric that was never published goes.
-const ANSWERS: [Unpublished; 2] = [Unpublished::IsFilled, Unpublished::StaysEmpty];
-
 /// The minutes at which the state of an alarm changed. `feed` gives each minute's metrics.
 fn changes(
     alarm: &TemplateAlarm,
@@ -405,7 +402,8 @@ fn changes(
     minutes: u64,
     feed: impl Fn(u64) -> Feed,
 ) -> Vec<(u64, AlarmState)> {
-    let mut store = MetricStore::new(unpublished);
+    let mut store = MetricStore::default();
+    store.unpublished = unpublished;
     let mut state = AlarmState::Ok;
     let mut changes = Vec::new();
     for minute in 0..minutes {

@@ -12,7 +12,7 @@ use sluice_cloud::clock::BEGIN_EPOCH_MS;
 use sluice_cloud::cloudwatch::{MetricName, MetricStore, Unpublished};
 use sluice_cloud::queue::Mood;
 
-use crate::world::{PROCESSOR, STREAM, World, all_alarms, event};
+use crate::world::{ANSWERS, PROCESSOR, STREAM, World, all_alarms, event};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -89,9 +89,6 @@ async fn carry_from(world: &mut World, from: i64, to: i64) {
         world.next_minute().await;
     }
 }
-
-/// Whichever way `FILL` of a metric that was never published goes.
-const ANSWERS: [Unpublished; 2] = [Unpublished::IsFilled, Unpublished::StaysEmpty];
 
 /// A world in which that answer is right, and its order of late data points.
 fn world(unpublished: Unpublished, seed: u64) -> World {

@@ -15,13 +15,15 @@ use sluice::ports::{Clock, EmitMetrics, StreamRecord};
 use sluice::scaling::{AlarmState, ScalingConfig};
 use sluice_cloud::clock::BEGIN_EPOCH_MS;
 use sluice_cloud::cloud::ProcessorSpec;
-use sluice_cloud::cloudwatch::{MINUTE_MS, MetricName};
+use sluice_cloud::cloudwatch::{MINUTE_MS, MetricName, Unpublished};
 use sluice_cloud::{
     Account, Cloud, CloudMetrics, Control, Firehose, Queue, Stream, VirtualClock,
     event_source_mapping, logs,
 };
 use stream_replayer::Wake;
 
+/// Whichever way `FILL` of a metric that was never published goes.
+pub const ANSWERS: [Unpublished; 2] = [Unpublished::IsFilled, Unpublished::StaysEmpty];
 pub const STREAM: &str = "logs";
 pub const PROCESSOR: &str = "sluice-log-processor";
 pub const LOG_PROCESSING: &str = "carry";

@@ -1,0 +1,45 @@
+"""What the docs point to is there: pages, headings, tests."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from engines import ROOT
+
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "tests" / "stacks" / "README.md"])
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_test_that_the_page_names_is_there() -> None:
+    page = (ROOT / "docs" / "reported-elsewhere.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| # |")]
+    listed = subprocess.run(
+        ["git", "grep", "-hoE", r"(fn|def) [a-z0-9_]+\(", "--", "*.rs", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    there = set(re.findall(r"(?:fn|def) (\w+)\(", listed.stdout))
+    missing = {}
+    for row in rows:
+        named = re.findall(r"`(\w+)`", row.rsplit(" | ", 1)[-1])
+        if "held by" not in row:
+            assert named, row
+            missing |= {name: row.split("|")[1].strip() for name in named if name not in there}
+    assert missing == {}
