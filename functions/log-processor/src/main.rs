@@ -8,8 +8,7 @@ use std::error::Error as StdError;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use log_processor::{Config, Forwarder, Ports, Processor, Role};
 use serde_json::value::RawValue;
-use sluice::aws::{Connection, KinesisStream, Queue, start, with_causes};
-use sluice::system::{Stdout, SystemClock};
+use sluice_aws::{Connection, KinesisStream, Queue, Stdout, SystemClock, start, with_causes};
 use tokio::sync::Mutex;
 
 #[tokio::main(flavor = "current_thread")]

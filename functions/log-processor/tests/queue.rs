@@ -14,8 +14,8 @@ use sluice::delivery::Reason;
 use sluice::limits::SQS_MESSAGE_BYTES_MAX;
 use sluice::ports::{Clock, PutError};
 use sluice::records::{Packing, RecordFormat};
-use sluice_cloud::queue::{Mood, QueueFault};
-use sluice_cloud::{Fault, Queue, VirtualClock, logs};
+use sluice_simulated::queue::{Mood, QueueFault};
+use sluice_simulated::{Fault, Queue, VirtualClock, logs};
 use world::{SimulatedProcessor, TIMEOUT_MS, World, config, messages, once};
 
 /// What the mapping hands over: each body under its place.
