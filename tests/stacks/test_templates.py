@@ -97,6 +97,12 @@ def test_only_actions_without_a_resource_are_allowed_on_every_resource(template:
             assert [action for action in actions if is_wild != (action in WITHOUT_RESOURCE)] == [], statement["Sid"]
 
 
+def test_a_scaling_function_changes_only_mappings_of_the_functions_that_follow() -> None:
+    followers = {one["Sid"]: one for one in statements(AUTOSCALING) if one.get("Sid") in ("MoveItsConcurrency", "MoveItsMapping")}
+    its_function = followers["MoveItsConcurrency"]["Resource"]
+    assert followers["MoveItsMapping"]["Condition"] == {"ArnEquals": {"lambda:FunctionArn": its_function}}
+
+
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
 def test_every_wildcard_has_its_reason_beside_it(template: Path) -> None:
     lines = template.read_text().splitlines()
