@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -61,6 +62,16 @@ def functions(*names: str) -> dict[str, Path]:
         is_there = all((TARGET / "release" / name).exists() for name in missing)
         cargo_build("the functions", is_there, "--release", *(argument for name in missing for argument in ("-p", name)))
     return {name: Path(given[name] or TARGET / "release" / name) for name in names}
+
+
+@functools.cache
+def cli() -> Path:
+    """Path of the program `sluice`, built when needed. SLUICE_CLI names one that is built already."""
+    if given := os.environ.get("SLUICE_CLI"):
+        return Path(given)
+    binary = TARGET / "debug" / "sluice"
+    cargo_build("the program sluice", binary.exists(), "-p", "sluice-cli")
+    return binary
 
 
 def package(binary: Path, archive: Path) -> Path:
