@@ -56,13 +56,14 @@ def text_attribute(value: Any) -> dict[str, Any]:
 
 
 PAYLOAD = b'{"messageType":"DATA_MESSAGE","logGroup":"/app","logStream":"s","logEvents":[%s]}'
-# Each beside a good message. What SQS itself may refuse is here as well: the tool does not rely on it.
+# Each beside a good message. What SQS itself may refuse is here as well: the tool does not rely on it. Only what is no text,
+# as half a surrogate pair, cannot come: the SDK reads no answer with it.
 ODD_MESSAGES: dict[str, dict[str, Any]] = {
     "nothing but its IDs": {},
     "no members": {"Body": None, "Attributes": None, "MessageAttributes": None},
     "no time of sending": {"Body": GOOD, "Attributes": {}},
     "a time of sending that is none": {"Body": GOOD, "Attributes": {"SentTimestamp": "yesterday"}},
-    "attributes without values": {"Body": GOOD, "MessageAttributes": {"Reason": {}, "Attempts": None}},
+    "attributes without values": {"Body": GOOD, "MessageAttributes": {"Reason": {}, "Attempts": {"DataType": "Number"}}},
     "a binary reason": {"Body": GOOD, "MessageAttributes": {"Reason": {"DataType": "Binary", "BinaryValue": "/w=="}}},
     "numbers that are none": {
         "Body": GOOD,
@@ -72,7 +73,7 @@ ODD_MESSAGES: dict[str, dict[str, Any]] = {
     "a first day at the end of all days": {"Body": GOOD, "MessageAttributes": {"DeadLetteredAt": text_attribute(str(2**64 - 1))}},
     "escapes in a reason": {"Body": GOOD, "MessageAttributes": {"Reason": text_attribute("\x1b[2Jx\u202ey\r\n")}},
     "escapes in its ID": {"MessageId": "\x1b]0;x\x07", "Body": GOOD},
-    "half a surrogate pair": {"Body": "\ud800", "MessageAttributes": {"Reason": text_attribute("\udc00")}},
+    "what SQS takes for no character": {"Body": "\ufffe\uffff\0", "MessageAttributes": {"Reason": text_attribute("\U0010ffff\x9b")}},
     "a deep body": {"Body": "[" * 100_000},
     "a deep part": {"Body": '{"dataGzip":' + "[" * 100_000},
     "a part that is none": {"Body": '{"dataGzip":"x","part":"1","parts":NaN}'},
