@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import os
 import random
 import re
 import signal
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import binaries
@@ -159,9 +161,14 @@ class Answers(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(autouse=True)
+def program(functions: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_CLI", str(functions[binaries.CLI]))
+
+
 def started(engine: local.Engines | Sqs, *arguments: str) -> subprocess.Popen[str]:
     environment = plain_environment(AWS_ENDPOINT_URL=engine.endpoint)
-    command = [binaries.cli(), "quarantine", *arguments]
+    command = [os.environ["SLUICE_CLI"], "quarantine", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
@@ -412,7 +419,7 @@ def test_what_is_in_hand_when_a_person_interrupts_is_given_back() -> None:
 
 def test_the_make_targets_run_the_tool(engines: local.Engines, filled: stack.Pipeline) -> None:
     def make(*arguments: str) -> str:
-        done = local.make(f"QUARANTINE_QUEUE={filled.quarantine_queue_url}", *arguments, AWS_ENDPOINT_URL=engines.endpoint, SLUICE_CLI=str(binaries.cli()))
+        done = local.make(f"QUARANTINE_QUEUE={filled.quarantine_queue_url}", *arguments, AWS_ENDPOINT_URL=engines.endpoint, SLUICE_CLI=os.environ["SLUICE_CLI"])
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -1,7 +1,7 @@
 //! The traffic of a stream of one's own, read from its metrics.
 
 use anyhow::{Context, bail};
-use sluice::ports::{Clock, DataPoint, GetMetrics, MetricQuery};
+use sluice::ports::{Clock, DataPoint, MetricQuery, ReadMetrics};
 use sluice_aws::SystemClock;
 use sluice_aws::{Connection, ControlPlane};
 
@@ -25,7 +25,7 @@ pub fn read_with_aws_cli_settings(stream: &str, days: f64) -> anyhow::Result<Tra
 
 /// Reads the last `days` of `stream` before `now_ms`. Kinesis publishes nothing for a minute
 /// without puts, so a minute without data is a minute without traffic.
-pub async fn read<W: GetMetrics>(
+pub async fn read<W: ReadMetrics>(
     world: &W,
     stream: &str,
     days: f64,
