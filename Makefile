@@ -71,7 +71,7 @@ test-rust: ## Run the unit, promise and property tests
 .PHONY: test-stacks
 test-stacks: tools ## Run the real templates and the real binaries on the local engines
 	@echo 'Testing the stacks on local engines: about 7 minutes, after a build of 3 minutes and 1.5 GB the first time.'
-	cargo build --locked -p same-features -p stream-engine $(addprefix -p ,$(FUNCTIONS))
+	cargo build --locked -p same-features -p stream-engine -p sluice-cli $(addprefix -p ,$(FUNCTIONS))
 	@$(TOOLS)/python -m pytest -q -p no:cacheprovider -n 2 --dist loadfile tests/stacks
 
 .PHONY: scenarios
@@ -94,10 +94,10 @@ fuzz: ## Fuzz what reads untrusted bytes, guided by coverage
 	@echo 'Fuzzing $(or $(TARGET),every target): $(or $(MINUTES),10) minutes for each, after the first build of some minutes.'
 	@tests/fuzz/run
 
-# xargs knows quotation marks and nothing else.
-.PHONY: simulate
-simulate: ## What Sluice would cost on your traffic, beside the alternatives
-	@echo 'Building what-if: one to two minutes the first time, seconds after that.' >&2
+# Without what calls AWS, whose SDK takes minutes to compile. xargs knows quotation marks and nothing else.
+.PHONY: what-if
+what-if: ## What Sluice would cost on your traffic, beside the alternatives
+	@echo 'Building sluice what-if: one to two minutes the first time, seconds after that.' >&2
 	@cargo build --profile simulate --locked -p sluice-cli --no-default-features
 	@set -- --generate live-event; \
 	if [[ -n "$${TRACE:-}" ]]; then set -- "$$TRACE"; fi; \
@@ -105,6 +105,9 @@ simulate: ## What Sluice would cost on your traffic, beside the alternatives
 	if [[ -n "$${EVENT_BYTES:-}" ]]; then set -- "$$@" "--event-bytes=$$EVENT_BYTES"; fi; \
 	set -- "$${CARGO_TARGET_DIR:-target}/simulate/sluice" what-if "$$@"; \
 	if [[ -n "$${ARGS:-}" ]]; then printf '%s\n' "$$ARGS" | xargs "$$@"; else "$$@"; fi
+
+.PHONY: simulate
+simulate: what-if ## The old name of what-if
 
 .PHONY: lint-tools
 lint-tools:
@@ -184,17 +187,25 @@ removal-plan: deploy-tools ## Print the commands that delete the stacks and what
 deploy-overview: deploy-tools ## Launch or update a dashboard over those of the stacks that are there
 	@$(DEPLOY) overview
 
-# The queue itself, or the stack whose output names it.
-quarantine = $(DEPLOY_TOOLS)/python infra/quarantine.py $(1) \
-	$(if $(QUARANTINE_QUEUE),--queue "$$QUARANTINE_QUEUE",--stack "$$LOG_PROCESSING_STACK") \
-	$(if $(REASON),--reason "$$REASON") $(if $(MAX),--max "$$MAX")
+# SLUICE_CLI names a program that is built already.
+.PHONY: cli
+cli:
+ifndef SLUICE_CLI
+	@echo 'Building sluice: some minutes the first time, seconds after that.' >&2
+	@cargo build --locked -p same-features -p sluice-cli
+endif
+
+# The queue itself, or the stack that has it.
+quarantine = "$${SLUICE_CLI:-$${CARGO_TARGET_DIR:-target}/debug/sluice}" quarantine $(1) \
+	$(if $(QUARANTINE_QUEUE),--queue="$$QUARANTINE_QUEUE",--stack="$$LOG_PROCESSING_STACK") \
+	$(if $(REASON),--reason="$$REASON") $(if $(MAX),--max="$$MAX")
 
 .PHONY: quarantine-show
-quarantine-show: deploy-tools ## Show what lies in quarantine
+quarantine-show: cli ## Show what lies in quarantine
 	@$(call quarantine,show) $(if $(filter 1,$(TEXT)),--text) $(if $(filter 1,$(JSON)),--json)
 
 .PHONY: quarantine-send-back
-quarantine-send-back: deploy-tools ## After a repair, send it back to be replayed
+quarantine-send-back: cli ## After a repair, send it back to be replayed
 	@$(call quarantine,send-back) $(if $(filter 1,$(DRY_RUN)),--dry-run)
 
 .PHONY: clean

@@ -15,6 +15,8 @@ from running import ROOT, TARGET, Held
 # Everything that users deploy.
 FUNCTIONS = ("log-processor", "dlq-replayer", "scale-up", "scale-down", "archiver", "stream-replayer")
 STREAM_ENGINE = "stream-engine"
+# The program `sluice`.
+CLI = "sluice-cli"
 COST_OF_FIRST_BUILD = "about 4 minutes on two cores and 1.5 GB under target/, once"
 
 
@@ -30,13 +32,13 @@ def cargo_build(packages: list[str]) -> list[str]:
 class Build:
     """Binaries in the making, in one call, so that what they share is compiled once.
 
-    SLUICE_LOG_PROCESSOR, SLUICE_STREAM_ENGINE and so on name ones that are built already. With a file for what cargo says,
+    SLUICE_LOG_PROCESSOR, SLUICE_CLI and so on name ones that are built already. With a file for what cargo says,
     it gives way to whatever else runs.
     """
 
     def __init__(self, held: Held, *names: str, log: Path | None = None) -> None:
-        given = {name: os.environ.get(f"SLUICE_{name.upper().replace('-', '_')}") for name in names}
-        self.paths = {name: Path(given[name] or TARGET / "debug" / name) for name in names}
+        given = {name: os.environ.get(f"SLUICE_{name.removeprefix('sluice-').upper().replace('-', '_')}") for name in names}
+        self.paths = {name: Path(given[name] or TARGET / "debug" / ("sluice" if name == CLI else name)) for name in names}
         self.log = log
         missing = [name for name in names if not given[name]]
         self._cargo = self._start(held, missing) if missing else None

@@ -68,8 +68,8 @@ def test_a_seed_that_is_asked_for_is_used(seed: str) -> None:
         (["demo", "LOGS=/no/such/place"], "LOGS is an existing file or directory, not /no/such/place"),
         (["fuzz", "TARGET=evnt"], "TARGET is data, dead-letter"),
         (["simulate", "PEAK_MBPS=1e3"], "PEAK_MBPS is a number"),
-        (["simulate", "ARGS='open"], "quotation mark"),
-        (["simulate", "TRACE=/no/trace.csv"], "TRACE is an existing file"),
+        (["what-if", "ARGS='open"], "quotation mark"),
+        (["what-if", "TRACE=/no/trace.csv"], "TRACE is an existing file"),
         (["deploy-archive", "BUCKET=My Bucket"], "BUCKET is a bucket name"),
         (["deploy-archive", "ARCHIVE_STACK=a_b"], "ARCHIVE_STACK is a stack name"),
         (["quarantine-show", "MAX=all"], "MAX is a whole number"),
@@ -129,11 +129,11 @@ def test_the_text_of_a_person_reaches_its_program_as_written(tmp_path: Path, tex
     no_install = tmp_path / "python"
     no_install.write_text(f'#!/bin/sh\ncase $1 in *install.py) exit 0;; esac\nexec {sys.executable} "$@"\n')
     no_install.chmod(0o755)
-    done = make(target, f"{name}={text}", f"PYTHON={no_install}", cwd=clone)
+    done = make(target, f"{name}={text}", f"PYTHON={no_install}", cwd=clone, SLUICE_CLI=str(program))
     assert done.returncode == 0, done.stderr
     assert (clone / "seen").read_text() == text
     if name == "REASON":
-        assert text in (clone / "arguments").read_text().split("\0")
+        assert f"--reason={text}" in (clone / "arguments").read_text().split("\0")
     assert not (clone / "pwned").exists()
 
 
