@@ -3,8 +3,8 @@
 use archiver::{Archiver, Config, NotAKinesisEvent, Ports};
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use serde_json::value::RawValue;
-use sluice::aws::{Firehose, Queue, start, with_causes};
-use sluice::system::{Stdout, SystemClock};
+use sluice_aws::{Firehose, Queue, start, with_causes};
+use sluice_aws::{Stdout, SystemClock};
 use tokio::sync::Mutex;
 
 #[tokio::main(flavor = "current_thread")]

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use sluice::logs::Batch;
     use sluice::records::{Packer, RecordFormat};
-    use sluice_cloud::logs::gzip;
+    use sluice_simulated::logs::gzip;
 
     fn events(data: &[u8]) -> (Vec<Vec<u8>>, Option<String>) {
         let mut opener = Opener::default();

@@ -10,9 +10,9 @@ use serde_json::Value;
 use sluice::limits::FIREHOSE_RECORD_BYTES_MAX;
 use sluice::ports::{Clock, PutError};
 use sluice::records::{Record, RecordFormat};
-use sluice_cloud::Fault;
-use sluice_cloud::logs::gzip;
-use sluice_cloud::queue::{Mood, QueueFault};
+use sluice_simulated::Fault;
+use sluice_simulated::logs::gzip;
+use sluice_simulated::queue::{Mood, QueueFault};
 use world::*;
 
 fn bytes(count: usize) -> Vec<u8> {

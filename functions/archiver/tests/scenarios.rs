@@ -14,10 +14,12 @@ use fastrand::Rng;
 use serde_json::Value;
 use sluice::ports::{Clock, PutError, PutRecords};
 use sluice::records::{Record, RecordFormat};
-use sluice_cloud::clock::BEGIN_EPOCH_MS;
-use sluice_cloud::consumer::events_of;
-use sluice_cloud::functions::Failure;
-use sluice_cloud::{EventSourceMapping, Fault, Firehose, MappingCounts, MappingSettings, Mortal};
+use sluice_simulated::clock::BEGIN_EPOCH_MS;
+use sluice_simulated::consumer::events_of;
+use sluice_simulated::functions::Failure;
+use sluice_simulated::{
+    EventSourceMapping, Fault, Firehose, MappingCounts, MappingSettings, Mortal,
+};
 use world::*;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -274,7 +276,7 @@ async fn one_consumer_that_fails_for_an_hour_delays_no_other_and_no_writer() {
 #[tokio::test(start_paused = true)]
 async fn an_archiver_that_dies_in_any_call_loses_nothing() {
     use archiver::{Archiver, Ports};
-    use sluice_cloud::{Fate, Fates, Life};
+    use sluice_simulated::{Fate, Fates, Life};
     use std::rc::Rc;
 
     let world = World::new(2);

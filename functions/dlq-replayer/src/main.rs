@@ -3,8 +3,8 @@
 use dlq_replayer::{Config, Ports, ReplayError, Replayer};
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use serde_json::value::RawValue;
-use sluice::aws::{Functions, Queue, start, with_causes};
-use sluice::system::{Stdout, SystemClock};
+use sluice_aws::{Functions, Queue, start, with_causes};
+use sluice_aws::{Stdout, SystemClock};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

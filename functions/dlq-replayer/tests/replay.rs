@@ -16,8 +16,8 @@ use sluice::ports::{
     Clock, ControlError, GetReservedConcurrency, InvokeError, InvokeFunction, InvokeLater,
     ReceiveMessages,
 };
-use sluice_cloud::queue::{Mood, Queue, QueueFault};
-use sluice_cloud::{MetricLines, VirtualClock};
+use sluice_simulated::queue::{Mood, Queue, QueueFault};
+use sluice_simulated::{MetricLines, VirtualClock};
 
 const TIMEOUT_MS: u64 = 900_000;
 const DAY: Duration = Duration::from_secs(86_400);

@@ -3,8 +3,8 @@
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use log_processor::{Config, HandOverFailed, Ports, Processor};
 use serde_json::value::RawValue;
-use sluice::aws::{KinesisStream, Queue, start, with_causes};
-use sluice::system::{Stdout, SystemClock};
+use sluice_aws::{KinesisStream, Queue, start, with_causes};
+use sluice_aws::{Stdout, SystemClock};
 use tokio::sync::Mutex;
 
 #[tokio::main(flavor = "current_thread")]

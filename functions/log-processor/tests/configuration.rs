@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use log_processor::Config;
 use log_processor::config::TransformName;
-use sluice::aws::Connection;
 use sluice::config::EnvReader;
 use sluice::records::{PartitionBy, RecordFormat};
+use sluice_aws::Connection;
 
 fn good() -> BTreeMap<&'static str, &'static str> {
     BTreeMap::from([

@@ -16,9 +16,9 @@ use sluice::limits::RECORD_BYTES_MAX;
 use sluice::logs::{LogEvent, Payload, Transform, Verdict};
 use sluice::ports::{Clock, PutError};
 use sluice::records::{PartitionBy, RecordFormat};
-use sluice_cloud::clock::BEGIN_EPOCH_MS;
-use sluice_cloud::queue::{Mood, QueueFault};
-use sluice_cloud::{Fault, logs};
+use sluice_simulated::clock::BEGIN_EPOCH_MS;
+use sluice_simulated::queue::{Mood, QueueFault};
+use sluice_simulated::{Fault, logs};
 use world::{TIMEOUT_MS, World, config, messages, messages_of, once, payload_of};
 
 const FORMATS: [RecordFormat; 3] = [RecordFormat::Single, RecordFormat::Kpl, RecordFormat::Gzip];
@@ -125,7 +125,9 @@ async fn partitioned_by_log_stream_a_stream_stays_in_one_shard_and_in_order() {
     assert_eq!(keys.len(), 1);
     let in_order: Vec<String> = records
         .iter()
-        .flat_map(|s| sluice_cloud::consumer::events_of(&s.record.data, &s.record.partition_key))
+        .flat_map(|s| {
+            sluice_simulated::consumer::events_of(&s.record.data, &s.record.partition_key)
+        })
         .map(|event| String::from_utf8(event).expect("text"))
         .collect();
     assert!(refused.get());
@@ -411,11 +413,11 @@ async fn an_error_that_cannot_pass_hands_over_at_once() {
 async fn what_the_deadline_leaves_is_handed_over_before_it() {
     let hang = |_| Fault::Hang;
     let throttle = |_| transient("ProvisionedThroughputExceededException");
-    let slow = |call: sluice_cloud::stream::Call| match call.number {
+    let slow = |call: sluice_simulated::stream::Call| match call.number {
         0..3 => Fault::None,
         _ => transient("InternalFailure"),
     };
-    let plans: [fn(sluice_cloud::stream::Call) -> Fault; 3] = [hang, throttle, slow];
+    let plans: [fn(sluice_simulated::stream::Call) -> Fault; 3] = [hang, throttle, slow];
     for plan in plans {
         let world = World::new(1);
         world.stream.set_faults(plan);

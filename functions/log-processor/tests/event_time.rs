@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use sluice::logs::{LogEvent, Payload, Transform, Verdict};
 use sluice::ports::PutError;
 use sluice::records::{Packing, RecordFormat};
-use sluice_cloud::clock::BEGIN_EPOCH_MS;
-use sluice_cloud::queue::Mood;
-use sluice_cloud::{Fault, logs};
+use sluice_simulated::clock::BEGIN_EPOCH_MS;
+use sluice_simulated::queue::Mood;
+use sluice_simulated::{Fault, logs};
 use world::{World, config};
 
 const MINUTE_MS: i64 = 60_000;

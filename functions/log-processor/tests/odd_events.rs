@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use sluice::delivery::{DeadLetter, Reason, Replay, replayed_event};
 use sluice::logs::Decoder;
 use sluice::ports::Clock;
-use sluice_cloud::clock::BEGIN_EPOCH_MS;
-use sluice_cloud::logs;
-use sluice_cloud::queue::Mood;
+use sluice_simulated::clock::BEGIN_EPOCH_MS;
+use sluice_simulated::logs;
+use sluice_simulated::queue::Mood;
 use world::{World, config, raw_payload_of};
 
 /// A log event as JSON text, with one member more or in place of another.

@@ -14,8 +14,8 @@ use sluice::delivery::{DeadLetter, Occasion, Reason, Replay, replayed_event};
 use sluice::limits::{RECORD_BYTES_MAX, SQS_MESSAGE_BYTES_MAX};
 use sluice::ports::{Clock, Message, PutError};
 use sluice::records::RecordFormat;
-use sluice_cloud::clock::BEGIN_EPOCH_MS;
-use sluice_cloud::{Fault, Queue, StreamLimits, VirtualClock, logs};
+use sluice_simulated::clock::BEGIN_EPOCH_MS;
+use sluice_simulated::{Fault, Queue, StreamLimits, VirtualClock, logs};
 use world::{World, config, messages_of};
 
 /// Events that a queue's messages hold, put together from their parts where there are some.

@@ -3,8 +3,9 @@
 //! `main.rs` wires it to Lambda and the SDK; the simulator wires it to the simulated AWS.
 
 use sluice::ports::{Clock, ControlPlane, EmitMetrics};
-use sluice::scaling::run::{ScalingError, run};
-use sluice::scaling::{ScalingConfig, decide_scale_up};
+use sluice::scaling::decide_scale_up;
+use sluice_autoscaler::ScalingConfig;
+use sluice_autoscaler::{ScalingError, run};
 
 /// What lives as long as an execution environment.
 #[derive(Debug)]

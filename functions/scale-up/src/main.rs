@@ -3,10 +3,10 @@
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use scale_up::ScaleUp;
 use serde_json::value::RawValue;
-use sluice::aws::{ControlPlane, start};
-use sluice::scaling::ScalingConfig;
-use sluice::scaling::run::ScalingError;
-use sluice::system::{Stdout, SystemClock};
+use sluice_autoscaler::ScalingConfig;
+use sluice_autoscaler::ScalingError;
+use sluice_aws::{ControlPlane, start};
+use sluice_aws::{Stdout, SystemClock};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

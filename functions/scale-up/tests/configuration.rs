@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use sluice::config::EnvReader;
-use sluice::scaling::{ScalingConfig, ShardLevelMetrics};
+use sluice::scaling::ShardLevelMetrics;
+use sluice_autoscaler::ScalingConfig;
 
 fn good() -> BTreeMap<&'static str, &'static str> {
     BTreeMap::from([

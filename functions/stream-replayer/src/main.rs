@@ -2,8 +2,8 @@
 
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use serde_json::value::RawValue;
-use sluice::aws::{ControlPlane, Functions, KinesisReader, KinesisTargets, start, with_causes};
-use sluice::system::{Stdout, SystemClock};
+use sluice_aws::{ControlPlane, Functions, KinesisReader, KinesisTargets, start, with_causes};
+use sluice_aws::{Stdout, SystemClock};
 use stream_replayer::{Config, NoteResume, Ports, ReplayError, Replayer};
 
 #[tokio::main(flavor = "current_thread")]

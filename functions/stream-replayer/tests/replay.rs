@@ -15,8 +15,8 @@ use sluice::ports::{
     MetricQuery, PutError, PutRecords, ReadError,
 };
 use sluice::records::{Record, replayed};
-use sluice_cloud::stream::StoredRecord;
-use sluice_cloud::{
+use sluice_simulated::stream::StoredRecord;
+use sluice_simulated::{
     Fate, Fates, Fault, Life, MetricLines, Mortal, ReadFault, ReadLimits, Stream, StreamLimits,
     VirtualClock,
 };

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use log_processor::{Config, Ports, Processor};
 use serde_json::value::RawValue;
-use sluice::aws::{Connection, KinesisStream, Queue};
 use sluice::config::EnvReader;
 use sluice::ports::{Clock, EmitMetrics};
 use sluice::records::RecordFormat;
-use sluice::system::SystemClock;
+use sluice_aws::SystemClock;
+use sluice_aws::{Connection, KinesisStream, Queue};
 
 use crate::Error;
 

@@ -10,7 +10,7 @@ use fastrand::Rng;
 use libdeflater::Decompressor;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sluice_cloud::logs;
+use sluice_simulated::logs;
 
 /// Bytes of a message that no record can hold: a record of 1 MiB less its partition key.
 const HUGE_BYTES: usize = 1_048_576;

@@ -1,7 +1,7 @@
 //! Where every event is, and what follows from that.
 
-use sluice_cloud::consumer::events_of;
-use sluice_cloud::stream::StoredRecord;
+use sluice_simulated::consumer::events_of;
+use sluice_simulated::stream::StoredRecord;
 
 use crate::events::{Kind, Sent};
 

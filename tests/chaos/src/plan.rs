@@ -4,9 +4,9 @@ use std::fmt;
 
 use fastrand::Rng;
 use sluice::records::RecordFormat;
-use sluice_cloud::Backlog;
-use sluice_cloud::lambda::InvokeFault;
-use sluice_cloud::queue::QueueFault;
+use sluice_simulated::Backlog;
+use sluice_simulated::lambda::InvokeFault;
+use sluice_simulated::queue::QueueFault;
 
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;

@@ -12,8 +12,8 @@ use sluice::ports::{
     QueueError, ReceiveMessages, Refusal, SendDeadLetter,
 };
 use sluice::records::Record;
-use sluice_cloud::CloudStream;
-use sluice_cloud::queue::SharedQueue;
+use sluice_simulated::CloudStream;
+use sluice_simulated::queue::SharedQueue;
 
 /// One try of a call, as the adapters have it.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);

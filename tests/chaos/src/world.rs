@@ -17,11 +17,11 @@ use log_processor::config::TransformName;
 use sluice::logs::{LogEvent, Payload, Transform, Verdict as Shaped};
 use sluice::ports::{Clock, EmitMetrics, PutError};
 use sluice::records::PartitionBy;
-use sluice_cloud::cloud::ProcessorSpec;
-use sluice_cloud::functions::Failure;
-use sluice_cloud::lambda::InvokeFault;
-use sluice_cloud::queue::{QueueFault, SharedQueue};
-use sluice_cloud::{
+use sluice_simulated::cloud::ProcessorSpec;
+use sluice_simulated::functions::Failure;
+use sluice_simulated::lambda::InvokeFault;
+use sluice_simulated::queue::{QueueFault, SharedQueue};
+use sluice_simulated::{
     Account, AsyncFunction, Asynchronous, Cloud, CloudStream, Fate, Fates, Fault, Lambda, Life,
     Mortal, Queue, Stream, VirtualClock, logs,
 };

@@ -8,7 +8,7 @@
 
 use chaos::plan::{StreamTrouble, Trouble, Window};
 use chaos::{Death, Options, Outcome, Plan, Role, run};
-use sluice_cloud::queue::QueueFault;
+use sluice_simulated::queue::QueueFault;
 
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;

@@ -3,8 +3,8 @@
 use base64_simd::STANDARD;
 use sluice::limits::PAYLOAD_INFLATED_BYTES_MAX;
 use sluice::logs::{DecodeError, Decoder};
-use sluice_cloud::logs::gzip;
 use sluice_fuzz::memory::peak_bytes_of;
+use sluice_simulated::logs::gzip;
 
 /// What a decoder holds beside its two buffers.
 const OVERHEAD_BYTES: usize = 1_048_576;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
-use sluice_cloud::alarm_rule::{AlarmRule, Comparison, Missing, Query};
-use sluice_cloud::cloudwatch::MetricName;
-use sluice_cloud::metric_math::Expression;
+use sluice_simulated::alarm_rule::{AlarmRule, Comparison, Missing, Query};
+use sluice_simulated::cloudwatch::MetricName;
+use sluice_simulated::metric_math::Expression;
 
 use crate::template::Stack;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
-use sluice_cloud::cloudwatch::MetricName;
-use sluice_cloud::metric_math::Expression;
+use sluice_simulated::cloudwatch::MetricName;
+use sluice_simulated::metric_math::Expression;
 
 use crate::template::Stack;
 

@@ -6,8 +6,8 @@ use sluice::ports::Clock;
 use sluice::scaling::decide::HEAT_KEPT_MS;
 use sluice::scaling::shard_metrics::{PAUSE_MS, SHARD_METRICS_ALL, Switched, TAG_SHARD_METRICS};
 use sluice::scaling::{AlarmState, Policy, ShardLevelMetrics, StreamStatus};
-use sluice_cloud::Cloud;
-use sluice_cloud::cloud::{Entry, Happening};
+use sluice_simulated::Cloud;
+use sluice_simulated::cloud::{Entry, Happening};
 
 use crate::scenario::Scenario;
 

@@ -11,16 +11,16 @@ use futures_util::future::LocalBoxFuture;
 use serde_json::{Value, json};
 use sluice::ports::{Alarm, Clock, EmitMetrics};
 use sluice::scaling::cost::dollars_per_hour;
-use sluice::scaling::run::{ScalingError, run as run_with};
 use sluice::scaling::{
-    Act, AlarmNames, AlarmState, Decision, Ledger, Observation, Policy, ScalingConfig,
-    ShardLevelMetrics, decide_scale_down, decide_scale_up,
+    Act, AlarmState, Decision, Ledger, Observation, Policy, ShardLevelMetrics, decide_scale_down,
+    decide_scale_up,
 };
-use sluice_cloud::clock::BEGIN_EPOCH_MS;
-use sluice_cloud::cloud::ProcessorSpec;
-use sluice_cloud::cloudwatch::{MetricAlarm, MetricName};
-use sluice_cloud::functions::Failure;
-use sluice_cloud::{
+use sluice_autoscaler::{AlarmNames, ScalingConfig, ScalingError, run as run_with};
+use sluice_simulated::clock::BEGIN_EPOCH_MS;
+use sluice_simulated::cloud::ProcessorSpec;
+use sluice_simulated::cloudwatch::{MetricAlarm, MetricName};
+use sluice_simulated::functions::Failure;
+use sluice_simulated::{
     Account, AsyncFunction, Asynchronous, Cloud, CloudMetrics, Control, ControlCall, ControlFault,
     Fluid, Life, SkewedClock, Stream, StreamLimits, VirtualClock,
 };

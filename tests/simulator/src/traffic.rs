@@ -2,8 +2,8 @@
 
 use fastrand::Rng;
 use sluice::scaling::Rate;
-use sluice_cloud::Arrival;
-use sluice_cloud::clock::BEGIN_EPOCH_MS;
+use sluice_simulated::Arrival;
+use sluice_simulated::clock::BEGIN_EPOCH_MS;
 
 use crate::scenario::Traffic;
 

@@ -17,10 +17,10 @@ use simulator::run::{PROCESSOR, STREAM, alarm_event, config, create_alarms};
 use simulator::scenario::parse;
 use sluice::ports::{Clock, EmitMetrics, PutError};
 use sluice::records::{PartitionBy, RecordFormat};
-use sluice_cloud::cloud::ProcessorSpec;
-use sluice_cloud::consumer::events_of;
-use sluice_cloud::functions::Failure;
-use sluice_cloud::{
+use sluice_simulated::cloud::ProcessorSpec;
+use sluice_simulated::consumer::events_of;
+use sluice_simulated::functions::Failure;
+use sluice_simulated::{
     Account, AsyncFunction, Asynchronous, Cloud, CloudMetrics, Control, Fault, Queue, Stream,
     StreamLimits, VirtualClock, logs,
 };
@@ -94,7 +94,7 @@ fn start_processor(cloud: &'static Rc<Cloud>, queue: &'static Queue) -> Rc<Async
 
 fn start_scale_up(
     cloud: &'static Rc<Cloud>,
-    config: sluice::scaling::ScalingConfig,
+    config: sluice_autoscaler::ScalingConfig,
 ) -> Rc<AsyncFunction> {
     let handler = move |event: String| {
         let control = Control::new(Rc::clone(cloud), "scale-up");

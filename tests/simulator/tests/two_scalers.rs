@@ -8,13 +8,14 @@ use fastrand::Rng;
 use simulator::run::{PROCESSOR, STREAM, config, create_alarms};
 use simulator::scenario::load;
 use sluice::ports::{AddTags, Clock, EmitMetrics, ListTags};
+use sluice::scaling::Lease;
 use sluice::scaling::lease::TAG_LEASE;
-use sluice::scaling::run::ScalingError;
 use sluice::scaling::state::State;
-use sluice::scaling::{Lease, ScalingConfig};
-use sluice_cloud::clock::BEGIN_EPOCH_MS;
-use sluice_cloud::cloud::{Happening, ProcessorSpec};
-use sluice_cloud::{Account, Cloud, Control, ControlFault, Stream, VirtualClock};
+use sluice_autoscaler::ScalingConfig;
+use sluice_autoscaler::ScalingError;
+use sluice_simulated::clock::BEGIN_EPOCH_MS;
+use sluice_simulated::cloud::{Happening, ProcessorSpec};
+use sluice_simulated::{Account, Cloud, Control, ControlFault, Stream, VirtualClock};
 use tokio::task::LocalSet;
 
 const SEEDS: u64 = 1_000;
@@ -126,7 +127,7 @@ fn a_lease_of_somebody_else_ends_a_wake_up_and_fails_an_order() {
     simulate(async {
         let (cloud, config) = account(1);
         let control = Control::new(Rc::clone(&cloud), "other");
-        let other = Lease::draw(BEGIN_EPOCH_MS, config.timeout_seconds);
+        let other = Lease::draw(BEGIN_EPOCH_MS, config.timeout_seconds, &mut Rng::new());
         control.add_tags(&other.to_tags()).await.expect("tags");
         let up = scale_up::ScaleUp::new(config.clone(), control.clone(), cloud.clock(), Silent);
         let down = scale_down::ScaleDown::new(config, control.clone(), cloud.clock(), Silent);

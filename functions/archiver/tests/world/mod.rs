@@ -10,10 +10,10 @@ use serde_json::Value;
 use sluice::logs::Batch;
 use sluice::ports::{Clock, StreamRecord};
 use sluice::records::{Packer, Record, RecordFormat, Spread};
-use sluice_cloud::clock::BEGIN_EPOCH_MS;
-use sluice_cloud::event_source_mapping::event;
-use sluice_cloud::functions::Failure;
-use sluice_cloud::{Firehose, MetricLines, Queue, Stream, VirtualClock};
+use sluice_simulated::clock::BEGIN_EPOCH_MS;
+use sluice_simulated::event_source_mapping::event;
+use sluice_simulated::functions::Failure;
+use sluice_simulated::{Firehose, MetricLines, Queue, Stream, VirtualClock};
 
 /// An invocation may take this long, as `infra/archive.yaml` has it.
 pub const TIMEOUT_MS: u64 = 120_000;

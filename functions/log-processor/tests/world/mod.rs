@@ -9,9 +9,9 @@ use serde_json::Value;
 use sluice::delivery::Answer;
 use sluice::ports::Clock;
 use sluice::records::{PartitionBy, RecordFormat};
-use sluice_cloud::clock::BEGIN_EPOCH_MS;
-use sluice_cloud::consumer::events_of;
-use sluice_cloud::{MetricLines, Queue, Stream, VirtualClock, logs};
+use sluice_simulated::clock::BEGIN_EPOCH_MS;
+use sluice_simulated::consumer::events_of;
+use sluice_simulated::{MetricLines, Queue, Stream, VirtualClock, logs};
 
 /// An invocation may take this long.
 pub const TIMEOUT_MS: u64 = 60_000;

@@ -6,7 +6,7 @@ use base64_simd::STANDARD;
 use flate2::bufread::GzDecoder;
 use sluice::limits::PAYLOAD_INFLATED_BYTES_MAX;
 use sluice::logs::{DecodeError, Decoder};
-use sluice_cloud::logs;
+use sluice_simulated::logs;
 
 use super::{Target, data_of};
 use crate::memory::peak_bytes_of;

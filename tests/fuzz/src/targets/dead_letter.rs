@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sluice::delivery::{DeadLetter, Occasion, Reason, Replay, replayed_event};
 use sluice::logs::SubscriptionEvent;
 use sluice::ports::Message;
-use sluice_cloud::logs;
+use sluice_simulated::logs;
 
 use super::{Target, sqs_takes};
 use crate::bytes::Bytes;

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sluice::delivery::{DeadLetter, Occasion, Replay, replayed_event};
 use sluice::logs::{Decoder, SubscriptionEvent};
-use sluice_cloud::logs;
+use sluice_simulated::logs;
 
 use super::{Target, sqs_takes};
 use crate::model::Members;

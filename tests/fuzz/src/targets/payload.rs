@@ -8,7 +8,7 @@ use sluice::logs::{
     Batch, DecodeError, Decoder, Envelope, LogEvent, MessageType, Passthrough, Payload,
 };
 use sluice::records::spread::log_stream_key;
-use sluice_cloud::logs;
+use sluice_simulated::logs;
 
 use super::{Target, data_of, records, rng_of};
 use crate::model::{self, NoPayload};

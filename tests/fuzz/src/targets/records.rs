@@ -3,7 +3,7 @@
 use sluice::limits::RECORD_BYTES_MAX;
 use sluice::logs::Batch;
 use sluice::records::{Packer, RecordFormat};
-use sluice_cloud::consumer::events_of;
+use sluice_simulated::consumer::events_of;
 
 use super::Target;
 use crate::bytes::Bytes;

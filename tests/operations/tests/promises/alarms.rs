@@ -8,8 +8,8 @@ use std::ops::RangeInclusive;
 
 use operations::TemplateAlarm;
 use sluice::scaling::AlarmState;
-use sluice_cloud::clock::BEGIN_EPOCH_MS;
-use sluice_cloud::cloudwatch::{MINUTE_MS, MetricName, MetricStore, Unpublished};
+use sluice_simulated::clock::BEGIN_EPOCH_MS;
+use sluice_simulated::cloudwatch::{MINUTE_MS, MetricName, MetricStore, Unpublished};
 
 use crate::world::{ANSWERS, ARCHIVER, PROCESSOR, STREAM, STREAM_REPLAYER, all_alarms};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sluice::limits::{METRIC_MONTH_DOLLARS, SHARD_BYTES_PER_SECOND};
 use sluice::ports::Clock;
-use sluice_cloud::cloudwatch::MetricName;
+use sluice_simulated::cloudwatch::MetricName;
 
 use crate::world::{World, event, everything_printed};
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use operations::{Kind, Shown, Stack, Template, Widget, alarms, dashboards};
-use sluice_cloud::cloudwatch::MetricName;
+use sluice_simulated::cloudwatch::MetricName;
 
 use crate::world::{
     ARCHIVE, AUTOSCALING, LOG_PROCESSING, STREAM_REPLAY, TOPIC, World, all_alarms, archive,

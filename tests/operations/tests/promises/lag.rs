@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use sluice::ports::Clock;
-use sluice_cloud::Fault;
-use sluice_cloud::cloudwatch::{MINUTE_MS, MetricName};
+use sluice_simulated::Fault;
+use sluice_simulated::cloudwatch::{MINUTE_MS, MetricName};
 
 use crate::world::{PROCESSOR, World, event};
 

@@ -7,10 +7,10 @@ use sluice::logs::{LogEvent, Payload, Transform, Verdict};
 use sluice::ports::{Clock, PutError};
 use sluice::records::{Packer, Packing};
 use sluice::scaling::AlarmState;
-use sluice_cloud::Fault;
-use sluice_cloud::clock::BEGIN_EPOCH_MS;
-use sluice_cloud::cloudwatch::{MetricName, MetricStore, Unpublished};
-use sluice_cloud::queue::Mood;
+use sluice_simulated::Fault;
+use sluice_simulated::clock::BEGIN_EPOCH_MS;
+use sluice_simulated::cloudwatch::{MetricName, MetricStore, Unpublished};
+use sluice_simulated::queue::Mood;
 
 use crate::world::{ANSWERS, PROCESSOR, STREAM, World, all_alarms, event};
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use sluice::ports::Clock;
 use sluice::scaling::AlarmState;
-use sluice_cloud::cloudwatch::{MINUTE_MS, MetricName, Unpublished};
-use sluice_cloud::functions::{Failure, Handler};
-use sluice_cloud::{AsyncFunction, Asynchronous, Backlog, Queue};
+use sluice_simulated::cloudwatch::{MINUTE_MS, MetricName, Unpublished};
+use sluice_simulated::functions::{Failure, Handler};
+use sluice_simulated::{AsyncFunction, Asynchronous, Backlog, Queue};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::world::{ANSWERS, PROCESSOR, World, all_alarms};
@@ -114,7 +114,7 @@ async fn carry(days: Days) -> Told {
 }
 
 /// The replayer: one at a time, synchronously.
-async fn replay(function: Rc<AsyncFunction>, queue: Rc<Queue>, cloud: Rc<sluice_cloud::Cloud>) {
+async fn replay(function: Rc<AsyncFunction>, queue: Rc<Queue>, cloud: Rc<sluice_simulated::Cloud>) {
     let clock = cloud.clock();
     let mut answered = 0;
     for letter in queue.drain() {

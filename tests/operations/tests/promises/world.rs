@@ -12,11 +12,12 @@ use operations::{Stack, Template, TemplateAlarm, alarms};
 use serde_json::{Value, json};
 use sluice::config::EnvReader;
 use sluice::ports::{Clock, EmitMetrics, StreamRecord};
-use sluice::scaling::{AlarmState, ScalingConfig};
-use sluice_cloud::clock::BEGIN_EPOCH_MS;
-use sluice_cloud::cloud::ProcessorSpec;
-use sluice_cloud::cloudwatch::{MINUTE_MS, MetricName, Unpublished};
-use sluice_cloud::{
+use sluice::scaling::AlarmState;
+use sluice_autoscaler::ScalingConfig;
+use sluice_simulated::clock::BEGIN_EPOCH_MS;
+use sluice_simulated::cloud::ProcessorSpec;
+use sluice_simulated::cloudwatch::{MINUTE_MS, MetricName, Unpublished};
+use sluice_simulated::{
     Account, Cloud, CloudMetrics, Control, Firehose, Queue, Stream, VirtualClock,
     event_source_mapping, logs,
 };
@@ -353,7 +354,7 @@ pub fn event<T: AsRef<str>>(log_events: &[(i64, T)]) -> String {
 pub async fn everything_printed(world: &mut World) {
     use sluice::logs::{LogEvent, Payload, Transform, Verdict};
     use sluice::ports::PutError;
-    use sluice_cloud::Fault;
+    use sluice_simulated::Fault;
 
     struct DropsAndFails;
     impl Transform for DropsAndFails {

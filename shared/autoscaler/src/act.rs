@@ -1,0 +1,130 @@
+//! Makes the calls that a decision lists, in order.
+
+use std::collections::BTreeMap;
+
+use tracing::{info, warn};
+
+use sluice::limits::RESHARD_WINDOW_SECONDS;
+use sluice::ports::{ControlError, ControlPlane};
+use sluice::scaling::ledger::TAG_RESHARDS;
+use sluice::scaling::shard_metrics::TAG_SHARD_METRICS;
+use sluice::scaling::state::State;
+use sluice::scaling::{Act, Decision, Ledger, ShardMetricsAct};
+
+/// A refused reshard call is tried again after an hour: until then shards are split one by one.
+const LIMIT_HOLD_SECONDS: u64 = 3_600;
+
+/// Makes the calls of `decision`. Stops at the first that fails, since later ones rely on it; the
+/// next wake-up decides anew. Somebody else resharding is no error.
+pub async fn act<W: ControlPlane>(
+    world: &W,
+    decision: &Decision,
+    now_ms: u64,
+) -> Result<(), ControlError> {
+    for act in &decision.acts {
+        let made = match act {
+            Act::SaveState(state) => save(world, state, decision, now_ms).await,
+            act => make(world, act).await,
+        };
+        let Err(error) = made else { continue };
+        match (act, error.code.as_str()) {
+            (Act::UpdateShardCount(_), "ResourceInUseException") => {
+                info!("somebody else is resharding; the next wake-up looks again");
+                // The call was refused for certain: it must not count for a day. Whoever was quicker
+                // has noted a call since.
+                let ledger = noted(world).await?.without_call(now_ms);
+                return note(world, &ledger).await;
+            }
+            (Act::SplitShard { .. } | Act::MergeShards { .. }, "ResourceInUseException") => {
+                info!("somebody else is resharding; the next wake-up looks again");
+                return Ok(());
+            }
+            (Act::UpdateShardCount(_), "LimitExceededException") => {
+                warn!("no reshard call is left, whatever the ledger says");
+                let ledger = exhausted(noted(world).await?, decision.reshards_left, now_ms);
+                return note(world, &ledger).await;
+            }
+            // Fewer processors than shards make data late; stopping here would keep the shards from
+            // growing, too.
+            (Act::PutConcurrency { .. }, _) if decision.shards_after() >= decision.open_shards => {
+                warn!(%error, "the concurrency cannot be raised");
+            }
+            // Scaling does without them, and the next wake-up tries again.
+            (Act::ShardMetrics(_), _) => {
+                warn!(%error, "the metrics of each shard cannot be switched");
+                return Ok(());
+            }
+            _ => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn make<W: ControlPlane>(world: &W, act: &Act) -> Result<(), ControlError> {
+    match act {
+        // Written by `save`.
+        Act::SaveState(_) => Ok(()),
+        Act::UpdateShardCount(target) => world.update_shard_count(*target).await,
+        Act::SplitShard { shard_id, new_starting_hash_key } => {
+            world.split_shard(shard_id, *new_starting_hash_key).await
+        }
+        Act::MergeShards { shard_id, adjacent_shard_id } => {
+            world.merge_shards(shard_id, adjacent_shard_id).await
+        }
+        Act::PutConcurrency { function, reserved } => {
+            world.put_reserved_concurrency(function, *reserved).await
+        }
+        Act::PutThreshold { alarm, threshold } => {
+            world.put_alarm_threshold(alarm, *threshold).await
+        }
+        Act::Rearm { alarm } => world.rearm_alarm(alarm).await,
+        Act::ShardMetrics(ShardMetricsAct::Note(switched)) => {
+            let tag = (TAG_SHARD_METRICS.to_owned(), switched.to_tag());
+            world.add_tags(&BTreeMap::from([tag])).await
+        }
+        Act::ShardMetrics(ShardMetricsAct::Enable(metrics)) => {
+            world.enable_shard_metrics(metrics).await
+        }
+        Act::ShardMetrics(ShardMetricsAct::Disable(metrics)) => {
+            world.disable_shard_metrics(metrics).await
+        }
+    }
+}
+
+/// Writes the state that the decision saves, with the ledger as it is now: another scaler may have
+/// noted a call since this one looked.
+async fn save<W: ControlPlane>(
+    world: &W,
+    state: &State,
+    decision: &Decision,
+    now_ms: u64,
+) -> Result<(), ControlError> {
+    let reshards = match noted(world).await {
+        Ok(ledger) if decision.acts.iter().any(|act| matches!(act, Act::UpdateShardCount(_))) => {
+            ledger.with_call(now_ms)
+        }
+        Ok(ledger) => ledger,
+        Err(error) => {
+            // Growing must not wait for a second look; this one's is seconds old.
+            warn!(%error, "the ledger could not be read again; writing it as it was");
+            state.reshards.clone()
+        }
+    };
+    world.add_tags(&State { reshards, ..state.clone() }.to_tags()).await
+}
+
+/// The ledger as it is now.
+async fn noted<W: ControlPlane>(world: &W) -> Result<Ledger, ControlError> {
+    Ok(State::from_tags(&world.list_tags().await?).reshards)
+}
+
+/// Writes the ledger alone.
+async fn note<W: ControlPlane>(world: &W, ledger: &Ledger) -> Result<(), ControlError> {
+    world.add_tags(&BTreeMap::from([(TAG_RESHARDS.to_owned(), ledger.to_tag())])).await
+}
+
+/// The ledger, full for the next hour: `left` calls more than it has.
+fn exhausted(ledger: Ledger, left: u32, now_ms: u64) -> Ledger {
+    let expiring_ms = now_ms.saturating_sub((RESHARD_WINDOW_SECONDS - LIMIT_HOLD_SECONDS) * 1_000);
+    (0..left).fold(ledger, |ledger, _| ledger.with(expiring_ms, now_ms))
+}

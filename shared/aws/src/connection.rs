@@ -1,0 +1,167 @@
+//! Where and as whom the SDK's clients call, and how long they wait.
+
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+
+use sluice::config::EnvReader;
+
+/// TCP and TLS; a 128 MB function has a fourteenth of a core for the handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// From the request's last byte to the answer's first.
+const READ_TIMEOUT: Duration = Duration::from_secs(4);
+/// One try, all in all.
+pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// The timeouts of a call whose answer the service may hold back: one try has `attempt`.
+///
+/// Without a read timeout: the SDK's HTTP client opens connections anew for each one that it has
+/// not seen yet, and keeps them.
+pub(super) fn held_back(attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().disable_read_timeout().operation_attempt_timeout(attempt).build()
+}
+
+/// Region, credentials and endpoints out of Lambda's environment, and one HTTP client for all.
+///
+/// Credentials are static: Lambda sets them for the life of an environment. That, and doing
+/// without `aws-config`, halves the binary; see docs/decisions.md.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    base: SdkConfig,
+    endpoints: Endpoints,
+}
+
+/// `AWS_ENDPOINT_URL` and its variants for single services.
+#[derive(Debug, Clone)]
+struct Endpoints {
+    all: Option<String>,
+    kinesis: Option<String>,
+    sqs: Option<String>,
+    #[cfg(feature = "firehose")]
+    firehose: Option<String>,
+    #[cfg(feature = "cloudwatch")]
+    cloudwatch: Option<String>,
+    #[cfg(feature = "lambda")]
+    lambda: Option<String>,
+}
+
+impl Endpoints {
+    fn read(env: &mut EnvReader<'_>) -> Self {
+        let mut endpoint = |name| env.optional_url(name, "a URL");
+        Self {
+            all: endpoint("AWS_ENDPOINT_URL"),
+            kinesis: endpoint("AWS_ENDPOINT_URL_KINESIS"),
+            sqs: endpoint("AWS_ENDPOINT_URL_SQS"),
+            #[cfg(feature = "firehose")]
+            firehose: endpoint("AWS_ENDPOINT_URL_FIREHOSE"),
+            #[cfg(feature = "cloudwatch")]
+            cloudwatch: endpoint("AWS_ENDPOINT_URL_CLOUDWATCH"),
+            #[cfg(feature = "lambda")]
+            lambda: endpoint("AWS_ENDPOINT_URL_LAMBDA"),
+        }
+    }
+}
+
+impl Connection {
+    /// Reads `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`,
+    /// `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_<SERVICE>`, `AWS_USE_FIPS_ENDPOINT` and
+    /// `AWS_USE_DUALSTACK_ENDPOINT`.
+    pub fn read(env: &mut EnvReader<'_>) -> Option<Self> {
+        let endpoints = Endpoints::read(env);
+        let region = env.required::<String>("AWS_REGION", "a region such as eu-west-1");
+        let access_key_id = env.required::<String>("AWS_ACCESS_KEY_ID", "an access key id");
+        let secret = env.required::<String>("AWS_SECRET_ACCESS_KEY", "a secret access key");
+        let mut flag = |name| env.optional_if(name, "true or false", |_: &bool| true);
+        let fips = flag("AWS_USE_FIPS_ENDPOINT");
+        let dual_stack = flag("AWS_USE_DUALSTACK_ENDPOINT");
+        let credentials =
+            Credentials::from_keys(access_key_id?, secret?, env.optional("AWS_SESSION_TOKEN"));
+        let mut base = SdkConfig::builder();
+        base.set_use_fips(fips);
+        base.set_use_dual_stack(dual_stack);
+        let base = base
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(region?))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(http_client())
+            .sleep_impl(aws_smithy_async::rt::sleep::SharedAsyncSleep::new(
+                aws_smithy_async::rt::sleep::TokioSleep::new(),
+            ))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .read_timeout(READ_TIMEOUT)
+                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                    .build(),
+            )
+            .build();
+        Some(Self { base, endpoints })
+    }
+
+    /// A Kinesis client that tries once: [`sluice::records::put_all`] tries again, entry by entry,
+    /// and a reshard whose answer is lost must not be sent twice.
+    #[must_use]
+    pub fn kinesis(&self) -> aws_sdk_kinesis::Client {
+        let config = self.service(&self.endpoints.kinesis, RetryConfig::disabled());
+        aws_sdk_kinesis::Client::new(&config)
+    }
+
+    /// An SQS client with the SDK's own retries.
+    #[must_use]
+    pub fn sqs(&self) -> aws_sdk_sqs::Client {
+        let config = self.service(&self.endpoints.sqs, RetryConfig::standard());
+        aws_sdk_sqs::Client::new(&config)
+    }
+
+    /// A Firehose client that tries once, for [`sluice::records::put_all`]. A call may carry 4 MiB.
+    #[cfg(feature = "firehose")]
+    #[must_use]
+    pub fn firehose(&self) -> aws_sdk_firehose::Client {
+        let config = self.service(&self.endpoints.firehose, RetryConfig::disabled());
+        aws_sdk_firehose::Client::new(&config)
+    }
+
+    /// A Kinesis client with the SDK's own retries, for calls that may be repeated.
+    #[cfg(feature = "cloudwatch")]
+    #[must_use]
+    pub fn kinesis_control(&self) -> aws_sdk_kinesis::Client {
+        let config = self.service(&self.endpoints.kinesis, RetryConfig::standard());
+        aws_sdk_kinesis::Client::new(&config)
+    }
+
+    /// A CloudWatch client with the SDK's own retries.
+    #[cfg(feature = "cloudwatch")]
+    #[must_use]
+    pub fn cloudwatch(&self) -> aws_sdk_cloudwatch::Client {
+        let config = self.service(&self.endpoints.cloudwatch, RetryConfig::standard());
+        aws_sdk_cloudwatch::Client::new(&config)
+    }
+
+    /// A Lambda client with the SDK's own retries.
+    #[cfg(feature = "lambda")]
+    #[must_use]
+    pub fn lambda(&self) -> aws_sdk_lambda::Client {
+        let config = self.service(&self.endpoints.lambda, RetryConfig::standard());
+        aws_sdk_lambda::Client::new(&config)
+    }
+
+    fn service(&self, endpoint: &Option<String>, retries: RetryConfig) -> SdkConfig {
+        let mut builder = self.base.to_builder().retry_config(retries);
+        builder.set_endpoint_url(endpoint.clone().or_else(|| self.endpoints.all.clone()));
+        builder.build()
+    }
+}
+
+fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https()
+}

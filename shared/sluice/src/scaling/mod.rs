@@ -1,0 +1,26 @@
+//! Scaling decisions: pure functions of what was seen and what is wanted.
+//!
+//! [`observation`] is what was seen, [`policy`] what is wanted; [`decide`] makes of both a
+//! [`Decision`] that explains itself and lists the calls to make, in order. Nothing here knows a
+//! clock, an environment or AWS: the functions, the tests and the what-if tool run the same code.
+
+pub mod capacity;
+pub mod cost;
+pub mod decide;
+pub mod lease;
+pub mod ledger;
+pub mod observation;
+pub mod policy;
+pub mod shard_metrics;
+pub mod state;
+
+pub use capacity::Rate;
+pub use decide::{Act, Decision, Refusal, decide_scale_down, decide_scale_up};
+pub use lease::Lease;
+pub use ledger::Ledger;
+pub use observation::{
+    AlarmSeen, AlarmState, Floor, FunctionSeen, Load, Observation, Shard, ShardLoad, StreamStatus,
+    Wake,
+};
+pub use policy::Policy;
+pub use shard_metrics::{ShardLevelMetrics, ShardMetricsAct, ShardMetricsSeen};
