@@ -112,10 +112,11 @@ lint-tools:
 
 # What checkov skips, and why, stands at each resource.
 .PHONY: lint
-lint: tools lint-tools ## Check format, clippy, types, docs and templates
-	@echo 'Checking format, clippy, types, docs and templates: about 10 minutes the first time on two cores, then one.'
+lint: tools lint-tools ## Check format, clippy, licences, types, docs and templates
+	@echo 'Checking format, clippy, licences, types, docs and templates: about 10 minutes the first time on two cores, then one.'
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(LINT_TOOLS)/cargo-deny --locked check bans licenses sources
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
 	$(LINT_TOOLS)/python -m ruff check --quiet
 	$(LINT_TOOLS)/python -m ruff format --check --quiet
