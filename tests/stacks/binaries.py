@@ -50,7 +50,7 @@ class Build:
             print(f"building {', '.join(packages)}" + (f": {COST_OF_FIRST_BUILD}" if first else ""), flush=True)
             return start_process(held, command, cwd=ROOT)
         with open(self.log, "wb") as log:
-            return start_process(held, ["nice", "-n", "19", *command], cwd=ROOT, stdout=log, stderr=log)
+            return start_process(held, ["nice", *command], cwd=ROOT, stdout=log, stderr=log)
 
     def wait(self, progress: Callable[[str], None] = lambda _: None) -> dict[str, Path]:
         """Their paths, as soon as they are there; `progress` hears what cargo last said in its log."""
