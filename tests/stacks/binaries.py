@@ -15,7 +15,7 @@ from running import ROOT, TARGET, Held
 # Everything that users deploy.
 FUNCTIONS = ("log-processor", "dlq-replayer", "scale-up", "scale-down", "archiver", "stream-replayer")
 STREAM_ENGINE = "stream-engine"
-COST_OF_FIRST_BUILD = "about 4 minutes on two cores and 1.5 GB under target/, once"
+COST_OF_FIRST_BUILD = "about 3 minutes on two cores and 2 GB under target/, once"
 
 
 class BuildError(Exception):
