@@ -141,12 +141,12 @@ class Refused(Exception):
 
 
 class Answers(BaseHTTPRequestHandler):
-    server: Sqs
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         status, answer = 200, {}
+        assert isinstance(self.server, Sqs)
         try:
             answer = self.server.answer(self.headers["X-Amz-Target"].rsplit(".", 1)[-1], asked)
         except Refused as refused:
@@ -157,7 +157,7 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *_: Any) -> None:
         pass
 
 
