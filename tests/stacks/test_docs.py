@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from engines import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "tests" / "stacks" / "README.md"])
+LISTED = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
+PAGES = [page for name in LISTED.stdout.splitlines() if (page := ROOT / name).exists()]
 
 
 def anchors(page: Path) -> set[str]:
