@@ -2,10 +2,26 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sluice::delivery::{Answer, DeadLetter, Reason, Replay, replayed_event};
+use sluice::invocation::Chain;
 use sluice::ports::InvokeError;
 
-use crate::report::Stop;
+/// Why a run took no more dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stop {
+    /// There were no more.
+    QueueEmpty,
+    /// It took as many as it was asked to.
+    MaxReached,
+    /// The invocation's time is over.
+    OutOfTime,
+    /// One after the other failed.
+    NoProgress,
+    /// The processor's reserved concurrency is zero.
+    ProcessorStopped,
+}
 
 /// A dead letter that failed is hidden for so long, so that one run does not spend all its attempts.
 const FAILED_PAUSE: Duration = Duration::from_secs(3_600);
@@ -116,11 +132,9 @@ pub fn decide_after(
     }
 }
 
-/// Whether the replayer invokes itself again: when only time stopped it, what it did was of use, and
-/// the chain is not too long.
-#[must_use]
-pub fn decide_next(stop: Stop, has_progress: bool, hop: u32, hops_max: u32) -> bool {
-    stop == Stop::OutOfTime && has_progress && hop < hops_max
+/// The next hop, when only time stopped this one and it was of use.
+pub fn decide_next(stop: Stop, has_progress: bool, chain: Chain) -> Option<u32> {
+    chain.next_hop(stop == Stop::OutOfTime, has_progress)
 }
 
 #[cfg(test)]
@@ -228,12 +242,13 @@ mod tests {
     }
 
     #[test]
-    fn the_chain_goes_on_only_while_it_is_of_use_and_within_its_bound() {
-        assert!(decide_next(Stop::OutOfTime, true, 15, 16));
-        assert!(!decide_next(Stop::OutOfTime, true, 16, 16));
-        assert!(!decide_next(Stop::OutOfTime, false, 0, 16));
+    fn the_chain_continues_only_when_time_stopped_it_and_it_was_of_use() {
+        let chain = Chain { hop: 15, hops_max: 16 };
+        assert_eq!(decide_next(Stop::OutOfTime, true, chain), Some(16));
+        assert_eq!(decide_next(Stop::OutOfTime, true, Chain { hop: 16, ..chain }), None);
+        assert_eq!(decide_next(Stop::OutOfTime, false, Chain { hop: 0, ..chain }), None);
         for stop in [Stop::QueueEmpty, Stop::NoProgress, Stop::MaxReached, Stop::ProcessorStopped] {
-            assert!(!decide_next(stop, true, 0, 16), "{stop:?}");
+            assert_eq!(decide_next(stop, true, Chain { hop: 0, ..chain }), None, "{stop:?}");
         }
     }
 }

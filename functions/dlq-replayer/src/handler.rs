@@ -8,6 +8,7 @@ use fastrand::Rng;
 use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sluice::delivery::{Answer, DeadLetter};
+use sluice::invocation::{Backoff, Chain, Deadline, Within};
 use sluice::ports::{
     ChangeVisibility, Clock, ControlError, CountMessages, DeleteMessage, EmitMetrics,
     GetReservedConcurrency, InvokeError, InvokeFunction, InvokeLater, Message, QueueError,
@@ -16,8 +17,10 @@ use sluice::ports::{
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::decide::{After, Step, decide_after, decide_next, decide_parallelism, decide_step};
-use crate::report::{Report, Stop};
+use crate::decide::{
+    After, Step, Stop, decide_after, decide_next, decide_parallelism, decide_step,
+};
+use crate::report::Report;
 use crate::wake::{UnknownWake, Wake};
 
 /// A receipt hides its message for so long; it is renewed while the processor works.
@@ -31,13 +34,8 @@ const RECEIVED_MAX: usize = 10;
 const FAILURES_IN_A_ROW_MAX: usize = 10;
 /// The processor's answer may come so much later than its timeout: a cold start is not in it.
 const ANSWER_MARGIN: Duration = Duration::from_secs(15);
-/// A busy processor is asked again within this, then within twice as long.
-const BUSY_MS: u64 = 1_000;
-/// No pause for a busy processor is longer.
-const BUSY_MS_MAX: u64 = 20_000;
-/// Kept free before the deadline for the report and the next hop, unless the run is short: then a
-/// quarter of it.
-const CLOSING_MS: u64 = 10_000;
+/// Before a busy processor is invoked again.
+const BUSY_BACKOFF: Backoff = Backoff::equal_jitter(1_000, 20_000);
 /// A dry run looks at so many dead letters unless it is told how many.
 const DRY_RUN_MAX: u64 = 1_000;
 
@@ -174,19 +172,15 @@ where
             has_progress: false,
             failure: None,
         };
-        let begun_ms = self.ports.clock.epoch_ms();
-        let whole_ms = deadline_epoch_ms.saturating_sub(begun_ms);
-        let work_until_ms = deadline_epoch_ms - CLOSING_MS.min(whole_ms / 4);
+        let deadline = Deadline::new(self.ports.clock.epoch_ms(), deadline_epoch_ms);
         if wake.dry_run {
-            run.report.stopped = self.look(&mut run, wake, work_until_ms).await?;
+            run.report.stopped = self.look(&mut run, wake, deadline.work_until_ms()).await?;
         } else {
             let Config { processor_function, replay_parallelism, .. } = &self.config;
             let reserved =
                 self.ports.functions.get_reserved_concurrency(processor_function).await?;
             run.report.stopped = match decide_parallelism(*replay_parallelism, reserved) {
-                Some(parallelism) => {
-                    self.work(&mut run, wake, parallelism, begun_ms, work_until_ms).await
-                }
+                Some(parallelism) => self.work(&mut run, wake, parallelism, deadline).await,
                 None => Stop::ProcessorStopped,
             };
         }
@@ -195,13 +189,11 @@ where
             Err(error) => run.failure = run.failure.or(Some(error.into())),
         }
         let Run { mut report, taken, has_progress, mut failure, .. } = run;
-        let hops_max = self.config.replay_hops_max;
-        let next = decide_next(report.stopped, has_progress, wake.hop, hops_max)
-            .then(|| wake.next(taken))
-            .filter(|_| !wake.dry_run && failure.is_none());
-        if let Some(next) = next {
+        let chain = Chain { hop: wake.hop, hops_max: self.config.replay_hops_max };
+        let next = decide_next(report.stopped, has_progress, chain);
+        if let Some(hop) = next.filter(|_| !wake.dry_run && failure.is_none()) {
             let Config { function_name, .. } = &self.config;
-            let event = serde_json::to_string(&next).unwrap_or_default();
+            let event = wake.next(hop, taken).to_text();
             let begun = self.ports.functions.invoke_later(function_name, &event).await;
             report.continues = begun.is_ok();
             failure = begun.err().map(ReplayError::NextHop);
@@ -220,20 +212,12 @@ where
         run: &mut Run,
         wake: Wake,
         parallelism: usize,
-        begun_ms: u64,
-        work_until_ms: u64,
+        deadline: Deadline,
     ) -> Stop {
         let clock = &self.ports.clock;
-        let timeout_ms = (self.config.processor_timeout + ANSWER_MARGIN).as_millis() as u64;
-        // What is taken should be finished; a processor that may take as long as this function gets
-        // half of its time.
-        let take_until_ms = work_until_ms
-            .saturating_sub(timeout_ms)
-            .max(begun_ms + work_until_ms.saturating_sub(begun_ms) / 2);
+        let work_until_ms = deadline.work_until_ms();
+        let take_until_ms = deadline.take_until_ms(self.config.processor_timeout + ANSWER_MARGIN);
         let failures_max = FAILURES_IN_A_ROW_MAX.max(parallelism);
-        let mut over = pin!(
-            clock.sleep(Duration::from_millis(work_until_ms.saturating_sub(clock.epoch_ms())))
-        );
         let mut working = FuturesUnordered::new();
         let mut receiving = None;
         let mut stop = None;
@@ -274,10 +258,11 @@ where
                         None => std::future::pending().await,
                     }
                 });
-                match select(select(received, finished), over.as_mut()).await {
-                    Either::Left((Either::Left((messages, _)), _)) => Happened::Received(messages),
-                    Either::Left((Either::Right((done, _)), _)) => Happened::Finished(done),
-                    Either::Right(_) => Happened::TimeIsOver,
+                let ms_left = work_until_ms.saturating_sub(now_ms);
+                match clock.within(ms_left, select(received, finished)).await {
+                    Some(Either::Left((messages, _))) => Happened::Received(messages),
+                    Some(Either::Right((done, _))) => Happened::Finished(done),
+                    None => Happened::TimeIsOver,
                 }
             };
             match happened {
@@ -364,36 +349,33 @@ where
         event: &str,
         until_ms: u64,
     ) -> Result<Answer, InvokeError> {
+        let Ports { queue, clock, .. } = &self.ports;
+        let renewal_ms = VISIBILITY.as_millis() as u64 / 2;
         let mut invoked = pin!(self.invoke(event, until_ms));
         loop {
-            let renewal = pin!(self.ports.clock.sleep(VISIBILITY / 2));
-            match select(invoked.as_mut(), renewal).await {
-                Either::Left((answer, _)) => return answer,
-                Either::Right(_) => {
-                    let queue = &self.ports.queue;
-                    if let Err(error) =
-                        queue.change_visibility(&message.receipt_handle, VISIBILITY).await
-                    {
-                        warn!(message = message.id, %error, "a dead letter may be replayed twice");
-                    }
-                }
+            if let Some(answer) = clock.within(renewal_ms, invoked.as_mut()).await {
+                return answer;
+            }
+            let renewed = queue.change_visibility(&message.receipt_handle, VISIBILITY).await;
+            if let Err(error) = renewed {
+                warn!(message = message.id, %error, "a dead letter may be replayed twice");
             }
         }
     }
 
     async fn invoke(&self, event: &str, until_ms: u64) -> Result<Answer, InvokeError> {
-        let mut busy_ms = BUSY_MS;
+        let mut attempts = 0;
         loop {
             let Config { processor_function, processor_timeout, .. } = &self.config;
             let wait = *processor_timeout + ANSWER_MARGIN;
             let answer = self.ports.functions.invoke(processor_function, event, wait).await;
-            let pause_ms = self.rng.borrow_mut().u64(busy_ms / 2..=busy_ms);
+            attempts += 1;
+            let pause = BUSY_BACKOFF.pause(attempts, &mut self.rng.borrow_mut());
             match answer {
                 Err(InvokeError::Throttled { .. })
-                    if self.ports.clock.epoch_ms() + pause_ms < until_ms =>
+                    if self.ports.clock.epoch_ms() + (pause.as_millis() as u64) < until_ms =>
                 {
-                    self.ports.clock.sleep(Duration::from_millis(pause_ms)).await;
-                    busy_ms = (busy_ms * 2).min(BUSY_MS_MAX);
+                    self.ports.clock.sleep(pause).await;
                 }
                 // Another function's "ok" is no reason to let go of anything.
                 Ok(answer) => {

@@ -9,6 +9,7 @@ pub mod report;
 pub mod wake;
 
 pub use config::Config;
+pub use decide::Stop;
 pub use handler::{Ports, ReplayError, Replayer};
-pub use report::{Report, Stop};
+pub use report::Report;
 pub use wake::Wake;

@@ -6,22 +6,7 @@ use serde::{Deserialize, Serialize};
 use sluice::telemetry::{EmfLine, Unit};
 
 use crate::config::Config;
-
-/// Why a run took no more dead letters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stop {
-    /// There were no more.
-    QueueEmpty,
-    /// It took as many as it was asked to.
-    MaxReached,
-    /// The invocation's time is over.
-    OutOfTime,
-    /// One after the other failed.
-    NoProgress,
-    /// The processor's reserved concurrency is zero.
-    ProcessorStopped,
-}
+use crate::decide::Stop;
 
 /// What one run did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -34,10 +34,13 @@ impl Wake {
     }
 
     /// The event of the next hop, after so many dead letters.
-    #[must_use]
-    pub fn next(self, taken: u64) -> Self {
-        let max = self.max.map(|max| max.saturating_sub(taken));
-        Self { max, hop: self.hop.saturating_add(1), ..self }
+    pub fn next(self, hop: u32, taken: u64) -> Self {
+        Self { max: self.max.map(|max| max.saturating_sub(taken)), hop, ..self }
+    }
+
+    /// The event as JSON.
+    pub fn to_text(self) -> String {
+        serde_json::to_string(&self).expect("numbers and flags are JSON")
     }
 }
 
@@ -50,9 +53,9 @@ mod tests {
         assert_eq!(Wake::parse("{}"), Ok(Wake::default()));
         let asked = Wake { max: Some(100), dry_run: true, hop: 0 };
         assert_eq!(Wake::parse(r#"{"max": 100, "dryRun": true}"#), Ok(asked));
-        let next = Wake { max: Some(100), ..Wake::default() }.next(30);
+        let next = Wake { max: Some(100), ..Wake::default() }.next(1, 30);
         assert_eq!(next, Wake { max: Some(70), dry_run: false, hop: 1 });
-        let text = serde_json::to_string(&next).expect("JSON");
+        let text = next.to_text();
         assert_eq!(text, r#"{"max":70,"hop":1}"#);
         assert_eq!(Wake::parse(&text), Ok(next));
     }

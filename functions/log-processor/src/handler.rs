@@ -1,11 +1,8 @@
 //! One invocation: decode → transform → pack → put → hand over → report.
 
-use std::pin::pin;
-use std::time::Duration;
-
 use fastrand::Rng;
-use futures_util::future::{Either, select};
-use sluice::delivery::{Answer, DeadLetter, Destination, Occasion, Reason};
+use sluice::delivery::{Answer, DeadLetter, Destination, Occasion, Reason, Replay};
+use sluice::invocation::{Backoff, Deadline, Within};
 use sluice::logs::{Batch, Decoder, MessageType, Payload, SubscriptionEvent, Transform};
 use sluice::ports::{Clock, EmitMetrics, PutRecords, QueueError, SendDeadLetter};
 use sluice::records::{
@@ -20,17 +17,10 @@ use crate::report::{Places, Report};
 
 /// PutRecords calls in flight: enough to hide the round trip, few enough to stop quickly.
 const PUT_CALLS_IN_FLIGHT_MAX: usize = 4;
-/// Backoff starts within this and doubles.
-const BACKOFF_MS: u64 = 100;
-/// No backoff is longer than this.
-const BACKOFF_MS_MAX: u64 = 5_000;
-/// A queue that refuses is asked again within this, then within twice as long.
-const HAND_OVER_BACKOFF_MS: u64 = 1_000;
-/// No pause before asking the queue again is longer.
-const HAND_OVER_BACKOFF_MS_MAX: u64 = 10_000;
-/// Kept free before the deadline for handing over what is left, unless the whole invocation is
-/// short: then a quarter of it.
-const HAND_OVER_RESERVE_MS: u64 = 10_000;
+/// Other environments put into the same shards.
+const PUT_BACKOFF: Backoff = Backoff::full_jitter(100, 5_000);
+/// Between attempts to send one dead letter.
+const HAND_OVER_BACKOFF: Backoff = Backoff::equal_jitter(1_000, 10_000);
 
 /// Events of one payload that go to the quarantine in a message each, for the same reason. A message
 /// takes some 10 ms.
@@ -115,8 +105,7 @@ where
                 call_limits: CallLimits::PUT_RECORDS,
                 attempts_max: config.put_attempts_max,
                 calls_in_flight_max: PUT_CALLS_IN_FLIGHT_MAX,
-                backoff_ms: BACKOFF_MS,
-                backoff_ms_max: BACKOFF_MS_MAX,
+                backoff: PUT_BACKOFF,
                 in_order: config.partition_by == PartitionBy::LogStream,
             },
             decoder: Decoder::new(),
@@ -159,7 +148,7 @@ where
         let mut report = Report::new(now_ms);
         let mut occasion = Occasion { now_ms, replay: None };
         let payload = SubscriptionEvent::parse(event.as_bytes()).and_then(|event| {
-            occasion.replay = event.replay;
+            occasion.replay = Replay::of(&event);
             self.decoder.decode_data(&event.data)
         });
         let payload = match payload {
@@ -167,7 +156,8 @@ where
             Err(error) => {
                 report.undecodable += 1;
                 let detail = error.to_string();
-                let dead_letter = DeadLetter::undecodable(event, error.reason(), &detail, occasion);
+                let dead_letter =
+                    DeadLetter::undecodable(event, Reason::from(&error), &detail, occasion);
                 let dead_letters = dead_letter.messages();
                 let handed_over = hand_over(
                     &self.ports,
@@ -228,7 +218,7 @@ where
             &mut self.rng,
             &self.policy,
             &records,
-            put_cutoff_ms(now_ms, deadline_epoch_ms),
+            Deadline::new(now_ms, deadline_epoch_ms).work_until_ms(),
         )
         .await;
         let undelivered: Vec<usize> = put
@@ -272,12 +262,6 @@ where
         report.settled(&payload, &fates, is_replay, self.ports.clock.epoch_ms());
         finish(&self.ports, &self.config, report, handed_over)
     }
-}
-
-/// When putting must end so that the rest can be handed over.
-fn put_cutoff_ms(arrived_ms: u64, deadline_epoch_ms: u64) -> u64 {
-    let whole = deadline_epoch_ms.saturating_sub(arrived_ms);
-    deadline_epoch_ms - HAND_OVER_RESERVE_MS.min(whole / 4)
 }
 
 /// Events that were not delivered for one reason.
@@ -387,14 +371,11 @@ async fn hand_over<P, Q: SendDeadLetter, C: Clock, M>(
             return Err(HandOverFailed::NoQueue { reason });
         };
         let ms_left = deadline_epoch_ms.saturating_sub(ports.clock.epoch_ms());
-        let sent = pin!(send(queue, &ports.clock, rng, dead_letter, delay_seconds, ms_left));
-        let deadline = pin!(ports.clock.sleep(Duration::from_millis(ms_left)));
-        match select(sent, deadline).await {
-            Either::Left((Ok(()), _)) => place.add(dead_letter),
-            Either::Left((Err(source), _)) => {
-                return Err(HandOverFailed::QueueRefused { reason, source });
-            }
-            Either::Right(_) => return Err(HandOverFailed::OutOfTime { reason }),
+        let sent = send(queue, &ports.clock, rng, dead_letter, delay_seconds, ms_left);
+        match ports.clock.within(ms_left, sent).await {
+            Some(Ok(())) => place.add(dead_letter),
+            Some(Err(source)) => return Err(HandOverFailed::QueueRefused { reason, source }),
+            None => return Err(HandOverFailed::OutOfTime { reason }),
         }
     }
     Ok(places)
@@ -411,15 +392,15 @@ async fn send<Q: SendDeadLetter, C: Clock>(
     ms_left: u64,
 ) -> Result<(), QueueError> {
     let until_ms = clock.epoch_ms() + ms_left;
-    let mut backoff_ms = HAND_OVER_BACKOFF_MS;
+    let mut attempts = 0;
     loop {
         let sent = queue.send_dead_letter(dead_letter, delay_seconds).await;
         let Err(error) = sent else { return Ok(()) };
-        let pause_ms = rng.u64(backoff_ms / 2..=backoff_ms);
-        if !error.may_pass() || clock.epoch_ms() + pause_ms >= until_ms {
+        attempts += 1;
+        let pause = HAND_OVER_BACKOFF.pause(attempts, rng);
+        if !error.may_pass() || clock.epoch_ms() + pause.as_millis() as u64 >= until_ms {
             return Err(error);
         }
-        clock.sleep(Duration::from_millis(pause_ms)).await;
-        backoff_ms = (backoff_ms * 2).min(HAND_OVER_BACKOFF_MS_MAX);
+        clock.sleep(pause).await;
     }
 }

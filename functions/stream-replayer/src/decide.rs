@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sluice::invocation::Chain;
 use sluice::limits::SHARD_READ_BYTES_PER_SECOND;
 use sluice::ports::{DataPoint, InvokeError, RecordsPage, StreamHistory, StreamRecord};
 
 use crate::config::Config;
 use crate::plan::End;
-use crate::report::Stop;
 use crate::wake::{Moment, Target, Wake};
 
 /// Arrival times are approximate and go back and forth: so much before and after the window is read,
@@ -16,6 +16,20 @@ use crate::wake::{Moment, Target, Wake};
 pub const SLACK_MS: u64 = 5_000;
 /// One minute, the period of the stream's metrics.
 const MINUTE_MS: u64 = 60_000;
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stop {
+    /// The target has everything.
+    Done,
+    /// The invocation's time is over.
+    OutOfTime,
+    /// The target or the stream failed too often.
+    Failed,
+    /// Nothing was to be moved.
+    DryRun,
+}
 
 /// Why a replay does not begin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -282,12 +296,15 @@ pub fn decide_after(sequence_numbers: &[&str], answer: Result<String, InvokeErro
     }
 }
 
-/// Whether the replayer invokes itself again: when there is more to do, this run was of use, and the
-/// chain is not too long. A run that only failed is left to Lambda, which tries twice more, and then
-/// to a person.
-#[must_use]
-pub fn decide_next(stop: Stop, has_progress: bool, hop: u32, hops_max: u32) -> bool {
-    matches!(stop, Stop::OutOfTime | Stop::Failed) && has_progress && hop < hops_max
+/// Whether this run left some of its work.
+pub fn is_unfinished(stop: Stop) -> bool {
+    matches!(stop, Stop::OutOfTime | Stop::Failed)
+}
+
+/// The next hop, when there is more to do and this one was of use. A run that only failed is left to
+/// Lambda, which tries twice more, and then to a person.
+pub fn decide_next(stop: Stop, has_progress: bool, chain: Chain) -> Option<u32> {
+    chain.next_hop(is_unfinished(stop), has_progress)
 }
 
 #[cfg(test)]
@@ -500,13 +517,15 @@ mod tests {
     }
 
     #[test]
-    fn the_chain_goes_on_only_while_it_is_of_use_and_within_its_bound() {
+    fn the_chain_continues_only_while_it_is_of_use_and_within_its_bound() {
+        let chain = Chain { hop: 15, hops_max: 16 };
         for stop in [Stop::OutOfTime, Stop::Failed] {
-            assert!(decide_next(stop, true, 15, 16));
-            assert!(!decide_next(stop, true, 16, 16));
-            assert!(!decide_next(stop, false, 0, 16));
+            assert_eq!(decide_next(stop, true, chain), Some(16));
+            assert_eq!(decide_next(stop, true, Chain { hop: 16, ..chain }), None);
+            assert_eq!(decide_next(stop, false, Chain { hop: 0, ..chain }), None);
         }
-        assert!(!decide_next(Stop::Done, true, 0, 16));
-        assert!(!decide_next(Stop::DryRun, true, 0, 16));
+        for stop in [Stop::Done, Stop::DryRun] {
+            assert_eq!(decide_next(stop, true, Chain { hop: 0, ..chain }), None);
+        }
     }
 }

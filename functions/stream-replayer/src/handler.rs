@@ -2,12 +2,11 @@
 //! report → go on.
 
 use std::cell::{Cell, RefCell};
-use std::pin::pin;
 use std::time::Duration;
 
 use fastrand::Rng;
-use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use sluice::invocation::{Backoff, Chain, Deadline, Within};
 use sluice::limits::{INVOKE_EVENT_BYTES_MAX, PUT_RECORDS_BYTES_MAX, PUT_RECORDS_ENTRIES_MAX};
 use sluice::ports::{
     Clock, DescribeHistory, EmitMetrics, GetMetrics, GetRecords, GetShardIterator, InvokeError,
@@ -19,28 +18,25 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::decide::{
-    After, Estimate, Rate, Refused, SLACK_MS, decide_after, decide_begin, decide_end, decide_next,
-    decide_read_pause, estimate, is_about_records, is_inside, oldest_ms,
+    After, Estimate, Rate, Refused, SLACK_MS, Stop, decide_after, decide_begin, decide_end,
+    decide_next, decide_read_pause, estimate, is_about_records, is_inside, is_unfinished,
+    oldest_ms,
 };
 use crate::function_event;
 use crate::plan::{End, Plan};
-use crate::report::{Report, SetAside, Stop};
+use crate::report::{Report, SetAside};
 use crate::wake::{Target, UnknownWake, Wake};
 
 /// Records of one GetRecords call: at 25 KB a record, what a shard gives in some seconds.
 const READ_RECORDS_MAX: usize = 1_000;
 /// Failures of the stream in a row that end a run.
 const READ_FAILURES_MAX: u32 = 10;
-/// The first pause after a failure is random in a half of this and this; each further one is twice
-/// as long.
-const PAUSE_MS: u64 = 400;
-/// No pause is longer.
-const PAUSE_MS_MAX: u64 = 20_000;
+/// After a failure of the source or the target.
+const BACKOFF: Backoff = Backoff::equal_jitter(400, 20_000);
+/// Before records that the target stream refused.
+const PUT_BACKOFF: Backoff = Backoff::full_jitter(400, 20_000);
 /// The answer of a function may come so much later than its timeout: a cold start is not in it.
 const ANSWER_MARGIN: Duration = Duration::from_secs(15);
-/// Kept free before the deadline for the report and the next hop, unless the run is short: then a
-/// quarter of it.
-const CLOSING_MS: u64 = 10_000;
 /// Metrics by the minute are kept so long: 15 days. (CloudWatch concepts, metrics retention; Nov
 /// 2026)
 const MINUTE_METRICS_MS: u64 = 15 * 86_400_000;
@@ -203,12 +199,13 @@ where
         report.set_aside_in_all = plan.set_aside;
         report.shards_left = plan.left();
         report.reached = plan.resume().reached;
-        let (hop, hops_max) = (wake.hop, self.config.replay_hops_max);
+        let hop = wake.hop;
+        let chain = Chain { hop, hops_max: self.config.replay_hops_max };
         let has_progress = run.has_progress.get();
         let by_hand = wake.going_on(plan.resume(), 0);
         let mut failure = None;
-        if decide_next(stop, has_progress, hop, hops_max) {
-            let next = wake.going_on(plan.resume(), hop.saturating_add(1)).to_text();
+        if let Some(hop) = decide_next(stop, has_progress, chain) {
+            let next = wake.going_on(plan.resume(), hop).to_text();
             let Config { function_name, .. } = &self.config;
             match self.ports.functions.invoke_later(function_name, &next).await {
                 Ok(()) => report.continues = true,
@@ -217,13 +214,13 @@ where
                     failure = Some(ReplayError::NextHop { resume, source });
                 }
             }
-        } else if matches!(stop, Stop::OutOfTime | Stop::Failed) && !has_progress {
+        } else if is_unfinished(stop) && !has_progress {
             failure = Some(ReplayError::NoProgress {
                 failure: report.failure.clone().unwrap_or_else(|| "time is over".to_owned()),
                 resume: by_hand.to_text(),
             });
         }
-        if matches!(stop, Stop::OutOfTime | Stop::Failed) && !report.continues {
+        if is_unfinished(stop) && !report.continues {
             error!(resume = by_hand.to_text(), hop, "the replay is not done and does not go on");
             report.resume = Some(by_hand);
         }
@@ -240,8 +237,8 @@ where
     async fn observe(&self, wake: Wake, deadline_epoch_ms: u64) -> Result<Run, ReplayError> {
         let Ports { source, clock, .. } = &self.ports;
         let begun_ms = clock.epoch_ms();
-        let whole_ms = deadline_epoch_ms.saturating_sub(begun_ms);
-        let work_until_ms = deadline_epoch_ms - CLOSING_MS.min(whole_ms / 4);
+        let deadline = Deadline::new(begun_ms, deadline_epoch_ms);
+        let work_until_ms = deadline.work_until_ms();
         let seen = |halt| match halt {
             Halt::Failed(why) => ReplayError::Source(why),
             Halt::OutOfTime | Halt::IteratorExpired => ReplayError::Source("no answer".to_owned()),
@@ -284,13 +281,10 @@ where
                 "about to replay"
             );
         }
-        // What is sent should be answered for; a function that may take as long as this one gets
-        // half of its time.
-        let answer_ms = match wake.target {
-            Target::Function(_) => (self.config.target_timeout + ANSWER_MARGIN).as_millis() as u64,
-            Target::Stream(_) => CLOSING_MS.min(whole_ms / 4),
+        let answer = match wake.target {
+            Target::Function(_) => self.config.target_timeout + ANSWER_MARGIN,
+            Target::Stream(_) => Duration::from_millis(deadline.reserve_ms()),
         };
-        let half_ms = begun_ms + work_until_ms.saturating_sub(begun_ms) / 2;
         Ok(Run {
             stream_arn: history.arn,
             plan: RefCell::new(plan),
@@ -303,7 +297,7 @@ where
             set_aside_in_a_row: Cell::new(0),
             is_over: Cell::new(false),
             noted_ms: Cell::new(clock.epoch_ms()),
-            take_until_ms: work_until_ms.saturating_sub(answer_ms).max(half_ms),
+            take_until_ms: deadline.take_until_ms(answer),
             work_until_ms,
             wake,
         })
@@ -339,8 +333,6 @@ where
     /// Replays until there is nothing left or a reason to stop.
     async fn work(&self, run: &Run) -> Stop {
         let clock = &self.ports.clock;
-        let left_ms = run.work_until_ms.saturating_sub(clock.epoch_ms());
-        let mut over = pin!(clock.sleep(Duration::from_millis(left_ms)));
         let under_way = run.plan.borrow().under_way();
         let mut working: FuturesUnordered<_> =
             under_way.into_iter().map(|id| self.shard_of(run, id)).collect();
@@ -355,24 +347,25 @@ where
             if working.is_empty() {
                 return stop;
             }
-            match select(working.next(), over.as_mut()).await {
-                Either::Left((Some((id, Ok(end))), _)) => {
+            let left_ms = run.work_until_ms.saturating_sub(clock.epoch_ms());
+            match clock.within(left_ms, working.next()).await {
+                Some(Some((id, Ok(end)))) => {
                     run.plan.borrow_mut().finish(&id, end);
                     run.has_progress.set(true);
                 }
-                Either::Left((Some((id, Err(Halt::Failed(why)))), _)) => {
+                Some(Some((id, Err(Halt::Failed(why))))) => {
                     warn!(shard = id, why, "a shard does not go on");
                     stop = Stop::Failed;
                     run.is_over.set(true);
                     run.report.borrow_mut().failure.get_or_insert(format!("{id}: {why}"));
                 }
-                Either::Left((Some((_, Err(_))), _)) if stop == Stop::Done => {
+                Some(Some((_, Err(_)))) if stop == Stop::Done => {
                     stop = Stop::OutOfTime;
                 }
-                Either::Left(_) => {}
+                Some(_) => {}
                 // What is under way is sent again by the next hop.
-                Either::Right(_) if stop == Stop::Failed => return Stop::Failed,
-                Either::Right(_) => return Stop::OutOfTime,
+                None if stop == Stop::Failed => return Stop::Failed,
+                None => return Stop::OutOfTime,
             }
         }
     }
@@ -604,8 +597,7 @@ where
             call_limits: CallLimits::PUT_RECORDS,
             attempts_max: self.config.target_attempts_max,
             calls_in_flight_max: 1,
-            backoff_ms: PAUSE_MS,
-            backoff_ms_max: PAUSE_MS_MAX,
+            backoff: PUT_BACKOFF,
             in_order: true,
         };
         let mut rng = self.rng.borrow_mut().fork();
@@ -683,8 +675,7 @@ where
     }
 
     fn backoff(&self, pauses: u32) -> Duration {
-        let most_ms = (PAUSE_MS << pauses.saturating_sub(1).min(16)).min(PAUSE_MS_MAX);
-        Duration::from_millis(self.rng.borrow_mut().u64(most_ms / 2..=most_ms))
+        BACKOFF.pause(pauses, &mut self.rng.borrow_mut())
     }
 
     /// Makes a call of the stream until it succeeds, cannot succeed or has failed too often. Being

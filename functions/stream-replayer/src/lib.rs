@@ -12,7 +12,8 @@ pub mod report;
 pub mod wake;
 
 pub use config::Config;
+pub use decide::Stop;
 pub use handler::{NoteResume, Ports, ReplayError, Replayer};
 pub use plan::Plan;
-pub use report::{Report, Stop};
+pub use report::Report;
 pub use wake::Wake;

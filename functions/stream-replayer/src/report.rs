@@ -4,22 +4,8 @@ use serde::{Deserialize, Serialize};
 use sluice::telemetry::{EmfLine, Unit};
 
 use crate::config::Config;
-use crate::decide::Estimate;
+use crate::decide::{Estimate, Stop};
 use crate::wake::{Moment, Wake};
-
-/// Why a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stop {
-    /// The target has everything.
-    Done,
-    /// The invocation's time is over.
-    OutOfTime,
-    /// The target or the stream failed too often.
-    Failed,
-    /// Nothing was to be moved.
-    DryRun,
-}
 
 /// A record that the target does not take, and where to find it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -228,7 +228,7 @@ impl Wake {
     /// The event's text.
     #[must_use]
     pub fn to_text(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+        serde_json::to_string(self).expect("text and numbers are JSON")
     }
 }
 

@@ -8,6 +8,7 @@ use fastrand::Rng;
 use proptest::prelude::*;
 use serde_json::Value;
 use sluice::delivery::{DeadLetter, Occasion, Reason};
+use sluice::invocation::Backoff;
 use sluice::limits::{RECORD_BYTES_MAX, SQS_MESSAGE_BYTES_MAX};
 use sluice::logs::{Batch, Decoder, Envelope, Passthrough};
 use sluice::ports::{Clock, PutError};
@@ -201,8 +202,7 @@ proptest! {
                 call_limits: CallLimits::PUT_RECORDS,
                 attempts_max,
                 calls_in_flight_max: 4,
-                backoff_ms: 100,
-                backoff_ms_max: 5_000,
+                backoff: Backoff::full_jitter(100, 5_000),
                 in_order,
             };
             let cutoff = clock.epoch_ms() + 30_000;

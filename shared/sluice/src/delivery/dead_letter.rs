@@ -6,8 +6,9 @@ use base64_simd::STANDARD;
 use md5::{Digest, Md5};
 use serde::Serialize;
 
-use super::parts::{Part, gzip, parts_of};
+use super::parts::{Part, parts_of};
 use super::{Reason, Replay};
+use crate::gzip;
 use crate::limits::SQS_MESSAGE_BYTES_MAX;
 use crate::logs::Payload;
 use crate::ports::Message;
@@ -169,9 +170,8 @@ impl DeadLetter {
         let event_md5 = &event_md5;
         let to_letter = |part: Part| Self {
             log_events: self.log_events.map(|events| if part.part == 1 { events } else { 0 }),
-            // Of numbers and text, which are JSON whatever is in them.
             body: serde_json::to_string(&EventPart { reason: self.reason.code(), event_md5, part })
-                .unwrap_or_default(),
+                .expect("numbers and text are JSON, whatever is in them"),
             reason,
             detail: detail.clone(),
             ..self
@@ -268,7 +268,7 @@ fn encode(payload: &Payload<'_>, events: &[usize]) -> String {
         json.extend_from_slice(payload.json_of(event));
     }
     json.extend_from_slice(b"]}");
-    format!("{{\"awslogs\":{{\"data\":\"{}\"}}}}", STANDARD.encode_to_string(gzip(&json)))
+    format!("{{\"awslogs\":{{\"data\":\"{}\"}}}}", STANDARD.encode_to_string(gzip::compress(&json)))
 }
 
 #[cfg(test)]
