@@ -8,7 +8,7 @@ use base64_simd::STANDARD;
 use fastrand::Rng;
 use sluice::delivery::Reason;
 use sluice::invocation::{Backoff, Deadline, Within};
-use sluice::ports::{Clock, EmitMetrics, PutRecords, QueueError, SendDeadLetter};
+use sluice::ports::{Clock, EmitMetrics, PutRecords, QueueError, SendMessage};
 use sluice::records::{CallLimits, Pacer, PutPolicy, PutReport, Record, Stopped, put_all};
 use tracing::{error, warn};
 
@@ -78,7 +78,7 @@ impl Window {
 impl<P, Q, C, M> Archiver<P, Q, C, M>
 where
     P: PutRecords,
-    Q: SendDeadLetter,
+    Q: SendMessage,
     C: Clock,
     M: EmitMetrics,
 {
@@ -168,7 +168,7 @@ where
 impl<P, Q, C, M> Outside<P, Q, C, M>
 where
     P: PutRecords,
-    Q: SendDeadLetter,
+    Q: SendMessage,
     C: Clock,
 {
     /// Puts and hands over; returns the place of the first record that did not make it.
@@ -270,7 +270,8 @@ where
         let clock = &self.ports.clock;
         for letter in unarchivable.letters(record, clock.epoch_ms()) {
             let ms_left = deadline.hand_over_until_ms().saturating_sub(clock.epoch_ms());
-            let sent = self.ports.on_failure.send_dead_letter(&letter, 0);
+            let message = letter.to_message(0);
+            let sent = self.ports.on_failure.send_message(&message);
             clock.within(ms_left, sent).await.unwrap_or_else(|| {
                 Err(QueueError {
                     code: "Timeout".to_owned(),

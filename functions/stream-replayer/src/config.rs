@@ -5,7 +5,7 @@ use std::time::Duration;
 use sluice::config::EnvReader;
 use sluice::limits::FUNCTION_SECONDS_MAX;
 
-use crate::wake::{BYTES_PER_SECOND_MAX, RECORDS_PER_SECOND_MAX};
+use crate::event::{BYTES_PER_SECOND_MAX, RECORDS_PER_SECOND_MAX};
 
 /// Each may hold an answer of 10 MB, more than once.
 const SHARDS_AT_ONCE_MAX: usize = 32;

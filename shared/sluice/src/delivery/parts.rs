@@ -1,7 +1,7 @@
 //! What no message can hold, in parts: gzip, cut to pieces that each fit one as base64.
 
 use base64_simd::STANDARD;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::gzip;
 
@@ -10,7 +10,7 @@ use crate::gzip;
 const PART_BYTES_MAX: usize = 750_000;
 
 /// One of the parts. All of them, decoded and joined in their order, are one gzip member.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Part {
     /// Length of the whole before it was compressed.
