@@ -80,6 +80,7 @@ SHOWN = {
             "ProcessorFunctionName": "FunctionName",
             "DeadLetterQueueName": "DeadLetterQueueArn",
             "QuarantineQueueName": "QuarantineQueueArn",
+            "BufferQueueName": "BufferQueueArn",
         },
     ),
     "archive": ("ArchiveStack", "FunctionName", {"ArchiverFunctionName": "FunctionName"}),

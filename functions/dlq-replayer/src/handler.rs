@@ -19,8 +19,8 @@ use crate::config::Config;
 use crate::decide::{
     After, Step, Stop, decide_after, decide_next, decide_parallelism, decide_step,
 };
+use crate::event::{Trigger, UnknownEvent};
 use crate::report::Report;
-use crate::wake::{UnknownWake, Wake};
 
 /// A receipt hides its message for so long; it is renewed while the processor works.
 const VISIBILITY: Duration = Duration::from_secs(120);
@@ -56,9 +56,9 @@ pub struct Ports<Q, F, C, M> {
 /// Why a run failed. What it did not finish is in the queue; the next run sees to it.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// The event wakes nobody.
+    /// The event is not a trigger.
     #[error(transparent)]
-    UnknownWake(#[from] UnknownWake),
+    UnknownEvent(#[from] UnknownEvent),
     /// The dead-letter queue cannot be read.
     #[error("the dead-letter queue does not answer")]
     Queue(#[from] QueueError),
@@ -161,25 +161,25 @@ where
         Self { config, ports, rng: RefCell::new(rng) }
     }
 
-    /// Handles one wake-up, given as the JSON text that Lambda hands over.
+    /// Handles one event, given as the JSON text that Lambda hands over.
     pub async fn handle(&self, event: &str, deadline_epoch_ms: u64) -> Result<Report, ReplayError> {
-        let wake = Wake::parse(event)?;
+        let trigger = Trigger::parse(event)?;
         let mut run = Run {
-            report: Report::new(wake.hop, wake.dry_run),
+            report: Report::new(trigger.hop, trigger.dry_run),
             taken: 0,
             failures_in_a_row: 0,
             has_progress: false,
             failure: None,
         };
         let deadline = Deadline::new(self.ports.clock.epoch_ms(), deadline_epoch_ms);
-        if wake.dry_run {
-            run.report.stopped = self.look(&mut run, wake, deadline.work_until_ms()).await?;
+        if trigger.dry_run {
+            run.report.stopped = self.look(&mut run, trigger, deadline.work_until_ms()).await?;
         } else {
             let Config { processor_function, replay_parallelism, .. } = &self.config;
             let reserved =
                 self.ports.functions.get_reserved_concurrency(processor_function).await?;
             run.report.stopped = match decide_parallelism(*replay_parallelism, reserved) {
-                Some(parallelism) => self.work(&mut run, wake, parallelism, deadline).await,
+                Some(parallelism) => self.work(&mut run, trigger, parallelism, deadline).await,
                 None => Stop::ProcessorStopped,
             };
         }
@@ -188,11 +188,11 @@ where
             Err(error) => run.failure = run.failure.or(Some(error.into())),
         }
         let Run { mut report, taken, has_progress, mut failure, .. } = run;
-        let chain = Chain { hop: wake.hop, hops_max: self.config.replay_hops_max };
+        let chain = Chain { hop: trigger.hop, hops_max: self.config.replay_hops_max };
         let next = decide_next(report.stopped, has_progress, chain);
-        if let Some(hop) = next.filter(|_| !wake.dry_run && failure.is_none()) {
+        if let Some(hop) = next.filter(|_| !trigger.dry_run && failure.is_none()) {
             let Config { function_name, .. } = &self.config;
-            let event = wake.next(hop, taken).to_text();
+            let event = trigger.next(hop, taken).to_text();
             let begun = self.ports.functions.invoke_later(function_name, &event).await;
             report.continues = begun.is_ok();
             failure = begun.err().map(ReplayError::NextHop);
@@ -209,7 +209,7 @@ where
     async fn work(
         &self,
         run: &mut Run,
-        wake: Wake,
+        trigger: Trigger,
         parallelism: usize,
         deadline: Deadline,
     ) -> Stop {
@@ -222,7 +222,7 @@ where
         let mut stop = None;
         loop {
             let now_ms = clock.epoch_ms();
-            let left = wake.max.map_or(u64::MAX, |max| max.saturating_sub(run.taken));
+            let left = trigger.max.map_or(u64::MAX, |max| max.saturating_sub(run.taken));
             stop = stop.or_else(|| {
                 if run.failure.is_some() || run.failures_in_a_row >= failures_max {
                     Some(Stop::NoProgress)
@@ -290,8 +290,13 @@ where
     }
 
     /// Looks at dead letters and puts them back.
-    async fn look(&self, run: &mut Run, wake: Wake, until_ms: u64) -> Result<Stop, ReplayError> {
-        let max = wake.max.unwrap_or(DRY_RUN_MAX);
+    async fn look(
+        &self,
+        run: &mut Run,
+        trigger: Trigger,
+        until_ms: u64,
+    ) -> Result<Stop, ReplayError> {
+        let max = trigger.max.unwrap_or(DRY_RUN_MAX);
         let mut receipts = Vec::new();
         let stop = loop {
             let now_ms = self.ports.clock.epoch_ms();

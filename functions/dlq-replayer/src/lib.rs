@@ -4,12 +4,13 @@
 
 pub mod config;
 pub mod decide;
+pub mod event;
 pub mod handler;
 pub mod report;
-pub mod wake;
 
 pub use config::Config;
 pub use decide::Stop;
+pub use event::Trigger;
+
 pub use handler::{Ports, ReplayError, Replayer};
 pub use report::Report;
-pub use wake::Wake;

@@ -279,7 +279,7 @@ fn event(target: &str, from_minute: u64, until_minute: u64, more: &str) -> ((u64
     let time = |minute: u64| format!("2026-11-21T{:02}:{:02}:00Z", minute / 60, minute % 60);
     let (from, until) = (time(from_minute), time(until_minute));
     let event = format!(r#"{{"from":"{from}","until":"{until}","target":"{target}"{more}}}"#);
-    let wake = Trigger::parse(&event).expect("a wake-up");
+    let trigger = Trigger::parse(&event).expect("a wake-up");
     ((trigger.from.0, trigger.until.0), event)
 }
 

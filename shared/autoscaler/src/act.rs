@@ -46,7 +46,9 @@ pub async fn act<W: ControlPlane>(
             }
             // Fewer processors than shards make data late; stopping here would keep the shards from
             // growing, too.
-            (Act::PutConcurrency { .. }, _) if decision.shards_after() >= decision.open_shards => {
+            (Act::PutConcurrency { .. } | Act::PutMappingConcurrency { .. }, _)
+                if decision.shards_after() >= decision.open_shards =>
+            {
                 warn!(%error, "the concurrency cannot be raised");
             }
             // Scaling does without them, and the next wake-up tries again.
@@ -73,6 +75,9 @@ async fn make<W: ControlPlane>(world: &W, act: &Act) -> Result<(), ControlError>
         }
         Act::PutConcurrency { function, reserved } => {
             world.put_reserved_concurrency(function, *reserved).await
+        }
+        Act::PutMappingConcurrency { mapping, maximum, .. } => {
+            world.put_mapping_concurrency(mapping, *maximum).await
         }
         Act::PutThreshold { alarm, threshold } => {
             world.put_alarm_threshold(alarm, *threshold).await

@@ -173,7 +173,7 @@ fn report(config: &ScalingConfig, seen: &Observation, decision: &Decision) -> St
     line.metric("OpenShards", Unit::Count, u64::from(seen.open_shards))
         .metric("GoalShards", Unit::Count, u64::from(decision.goal))
         .metric("ReshardsLeft", Unit::Count, u64::from(decision.reshards_left));
-    if config.reserve_concurrency {
+    if config.reserve_concurrency || !seen.functions.is_empty() {
         let limit = u64::from(concurrency_limit(seen, decision));
         line.metric("ConcurrencyLimit", Unit::Count, limit);
     }
@@ -184,16 +184,19 @@ fn report(config: &ScalingConfig, seen: &Observation, decision: &Decision) -> St
     line.to_line()
 }
 
-/// Reserved concurrency of all functions once the decision's acts have taken effect.
+/// Processors that may run at once once the decision's acts have taken effect.
 fn concurrency_limit(seen: &Observation, decision: &Decision) -> u32 {
     let after = |name: &str| {
         decision.acts.iter().find_map(|act| match act {
             Act::PutConcurrency { function, reserved } if function == name => Some(*reserved),
+            Act::PutMappingConcurrency { function, maximum, .. } if function == name => {
+                Some(*maximum)
+            }
             _ => None,
         })
     };
     seen.functions
         .iter()
-        .map(|function| after(&function.name).or(function.reserved).unwrap_or(0))
+        .map(|function| after(&function.name).or(function.limit()).unwrap_or(0))
         .sum()
 }

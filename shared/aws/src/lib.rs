@@ -23,7 +23,7 @@ pub use firehose::Firehose;
 pub use functions::Functions;
 pub use kinesis::KinesisStream;
 pub use kinesis_reader::{KinesisReader, KinesisTargets};
-pub use serve::{Error, serve, with_causes};
+pub use serve::{Error, answer, serve, start, with_causes};
 pub use sqs::Queue;
 pub use system::{Stdout, SystemClock};
 

@@ -13,13 +13,12 @@ use tokio::sync::Mutex;
 use crate::logging::log_as_json;
 use crate::{Connection, sources};
 
-/// Turns on logging, reads the function's configuration with `read` and its connection from the
-/// environment, and answers invocations with what `wire` makes of them. It is given each event as
-/// JSON text, and the time at which Lambda ends the invocation, in milliseconds since 1970.
+/// Starts a function, and answers its invocations with what `wire` makes of its configuration and
+/// connection. A handler is given each event as JSON text, and the time at which Lambda ends the
+/// invocation, in milliseconds since 1970.
 ///
 /// # Errors
-/// When a variable is missing or wrong: the log and the error name each of them. When Lambda's
-/// runtime API does not answer.
+/// As [`start`] and [`answer`].
 pub async fn serve<C, H, A, E>(
     read: impl FnOnce(&mut EnvReader<'_>) -> Option<C>,
     wire: impl FnOnce(C, &Connection) -> H,
@@ -29,28 +28,44 @@ where
     A: Serialize,
     E: StdError + 'static,
 {
-    log_as_json();
     let (config, connection) = start(read)?;
-    // Lambda brings one event at a time, and the runtime does not know it.
-    let handle = Mutex::new(wire(config, &connection));
-    run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
-        let mut handle = handle.lock().await;
-        // Boxed: a handler's future is deeper than the compiler follows through this one, too.
-        let answer = Box::pin(handle(event.payload.get(), event.context.deadline)).await;
-        answer.map_err(|error| diagnostic(&error))
-    }))
-    .await
+    answer(wire(config, &connection)).await
 }
 
-fn start<C>(
+/// Turns on logging, and reads the function's configuration and its connection from the environment.
+///
+/// # Errors
+/// When a variable is missing or wrong: the log and the error name each of them.
+pub fn start<C>(
     read: impl FnOnce(&mut EnvReader<'_>) -> Option<C>,
 ) -> Result<(C, Connection), ConfigError> {
+    log_as_json();
     let lookup = |name: &str| std::env::var(name).ok();
     let mut env = EnvReader::new(&lookup);
     let (config, connection) = (read(&mut env), Connection::read(&mut env));
     env.finish(config.zip(connection)).inspect_err(|error| {
-        tracing::error!(problems = ?error.0, "configuration is invalid");
+        tracing::error!(problems = error.0.join("; "), "configuration is invalid");
     })
+}
+
+/// Answers invocations until the environment ends.
+///
+/// # Errors
+/// When Lambda's runtime API does not answer.
+pub async fn answer<A, E>(handle: impl AsyncFnMut(&str, u64) -> Result<A, E>) -> Result<(), Error>
+where
+    A: Serialize,
+    E: StdError + 'static,
+{
+    // Lambda brings one event at a time, and the runtime's types do not know it.
+    let handle = Mutex::new(handle);
+    run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
+        let mut handle = handle.lock().await;
+        // Boxed: the compiler does not follow a handler's future through this one as well.
+        let answer = Box::pin(handle(event.payload.get(), event.context.deadline)).await;
+        answer.map_err(|error| diagnostic(&error))
+    }))
+    .await
 }
 
 /// An invocation's error as Lambda shows it: its type, and its text with its causes.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use fastrand::Rng;
 use proptest::prelude::*;
 use serde_json::Value;
-use sluice::delivery::{DeadLetter, Occasion, Reason};
+use sluice::delivery::{DeadLetter, Invocation, Reason};
 use sluice::invocation::Backoff;
 use sluice::limits::{RECORD_BYTES_MAX, SQS_MESSAGE_BYTES_MAX};
 use sluice::logs::{Batch, Decoder, Envelope, Passthrough};
@@ -90,8 +90,8 @@ proptest! {
             (0..messages.len()).filter(|place| picked >> (place % 64) & 1 == 1).collect();
         let mut decoder = Decoder::new();
         let payload = decoder.decode(event.as_bytes()).expect("a payload");
-        let occasion = Occasion { now_ms: 0, replay: None };
-        let dead_letters = DeadLetter::remainder(&payload, &events, Reason::Deadline, "detail", occasion);
+        let invocation = Invocation { now_ms: 0, replay: None };
+        let dead_letters = DeadLetter::remainder(&payload, &events, Reason::Deadline, "detail", invocation);
         let mut again = Vec::new();
         for dead_letter in &dead_letters {
             prop_assert!(dead_letter.body.len() < SQS_MESSAGE_BYTES_MAX);

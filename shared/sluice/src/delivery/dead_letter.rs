@@ -64,14 +64,14 @@ impl Destination {
 
 /// What all dead letters of one invocation share.
 #[derive(Debug, Clone, Copy)]
-pub struct Occasion {
+pub struct Invocation {
     /// When the invocation began, in milliseconds since 1970.
     pub now_ms: u64,
     /// The replay that it is, if it is one.
     pub replay: Option<Replay>,
 }
 
-impl Occasion {
+impl Invocation {
     fn attempts(&self) -> u32 {
         self.replay.map_or(0, |replay| replay.attempt)
     }
@@ -107,14 +107,14 @@ struct EventPart<'a> {
 impl DeadLetter {
     /// A raw event, JSON, that cannot be decoded, of whatever size: see [`messages`](Self::messages).
     #[must_use]
-    pub fn undecodable(event: &str, reason: Reason, detail: &str, occasion: Occasion) -> Self {
+    pub fn undecodable(event: &str, reason: Reason, detail: &str, invocation: Invocation) -> Self {
         Self {
             body: escape_for_sqs(event),
             reason,
             detail: shorten(detail),
             log_events: None,
-            attempts: occasion.attempts(),
-            dead_lettered_ms: occasion.dead_lettered_ms(),
+            attempts: invocation.attempts(),
+            dead_lettered_ms: invocation.dead_lettered_ms(),
         }
     }
 
@@ -127,22 +127,22 @@ impl DeadLetter {
         events: &[usize],
         reason: Reason,
         detail: &str,
-        occasion: Occasion,
+        invocation: Invocation,
     ) -> Vec<Self> {
         let letter = Self {
             body: encode(payload, events),
             reason,
             detail: shorten(detail),
             log_events: Some(events.len()),
-            attempts: occasion.attempts(),
-            dead_lettered_ms: occasion.dead_lettered_ms(),
+            attempts: invocation.attempts(),
+            dead_lettered_ms: invocation.dead_lettered_ms(),
         };
         if letter.fits() || events.len() == 1 {
             return letter.messages();
         }
         let (first, second) = events.split_at(events.len() / 2);
-        let mut letters = Self::remainder(payload, first, reason, detail, occasion);
-        letters.append(&mut Self::remainder(payload, second, reason, detail, occasion));
+        let mut letters = Self::remainder(payload, first, reason, detail, invocation);
+        letters.append(&mut Self::remainder(payload, second, reason, detail, invocation));
         letters
     }
 
@@ -245,7 +245,8 @@ fn sqs_takes(c: char) -> bool {
 
 /// The same JSON without the characters that SQS refuses. JSON has them in strings only, and no
 /// control characters.
-fn escape_for_sqs(json: &str) -> String {
+#[must_use]
+pub fn escape_for_sqs(json: &str) -> String {
     json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }
 
@@ -330,9 +331,9 @@ mod tests {
     #[test]
     fn sqs_takes_whatever_an_event_or_a_service_says() {
         let event = "{\"awslogs\":\"\u{fffe}\u{ffff}\u{fffd}\u{10ffff}\u{7f}\"}";
-        let occasion = Occasion { now_ms: 0, replay: None };
+        let invocation = Invocation { now_ms: 0, replay: None };
         let reason = Reason::NotAnAwslogsEvent;
-        let letter = DeadLetter::undecodable(event, reason, "a\0b\u{1b}\u{ffff}\tc", occasion);
+        let letter = DeadLetter::undecodable(event, reason, "a\0b\u{1b}\u{ffff}\tc", invocation);
         assert_eq!(letter.detail, "a\u{fffd}b\u{fffd}\u{fffd}\tc");
         assert!(letter.body.chars().all(sqs_takes));
         let read = |json: &str| serde_json::from_str::<serde_json::Value>(json).ok();
@@ -343,7 +344,7 @@ mod tests {
     fn what_may_pass_waits_and_what_cannot_is_for_a_person() {
         let replay = |is_last| Some(Replay { attempt: 1, is_last, dead_lettered_ms: 0 });
         for reason in Reason::ALL {
-            let destination = |replay| Occasion { now_ms: 0, replay }.destination(reason);
+            let destination = |replay| Invocation { now_ms: 0, replay }.destination(reason);
             let waits = |delay_seconds| match reason.is_permanent() {
                 true => Destination::Quarantine,
                 false => Destination::DeadLetterQueue { delay_seconds },

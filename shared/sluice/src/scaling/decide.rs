@@ -15,6 +15,8 @@ use super::{
     AlarmSeen, AlarmState, FunctionSeen, Ledger, Load, Observation, Policy, Rate, Shard, ShardLoad,
     ShardMetricsAct, StreamStatus, Wake,
 };
+use crate::limits::{SQS_MAPPING_CONCURRENCY_MAX, SQS_MAPPING_CONCURRENCY_MIN};
+use crate::ports::QueueMapping;
 
 /// Minutes of load that a goal is made of: data points are one to two minutes late, and a spike
 /// must not be averaged away.
@@ -70,6 +72,15 @@ pub enum Act {
         /// Its reserved concurrency from now on.
         reserved: u32,
     },
+    /// UpdateEventSourceMapping of the queue before a function.
+    PutMappingConcurrency {
+        /// The function.
+        function: String,
+        /// The mapping's ID.
+        mapping: String,
+        /// Its maximum concurrency from now on.
+        maximum: u32,
+    },
     /// PutMetricAlarm with another threshold.
     PutThreshold {
         /// The alarm.
@@ -84,6 +95,19 @@ pub enum Act {
     },
     /// A call about the metrics of each shard. Last of all: it may fail, and nothing else waits.
     ShardMetrics(ShardMetricsAct),
+}
+
+impl Act {
+    /// Whether it only brings in line what follows the shards.
+    #[must_use]
+    pub fn follows_shards(&self) -> bool {
+        matches!(
+            self,
+            Self::PutConcurrency { .. }
+                | Self::PutMappingConcurrency { .. }
+                | Self::PutThreshold { .. }
+        )
+    }
 }
 
 /// Why something was not done.
@@ -130,6 +154,13 @@ pub enum Refusal {
     ShardMetricsLeftOn,
     /// A function whose concurrency should follow is not there.
     FunctionMissing(String),
+    /// A mapping cannot run as many processors as the shards want.
+    MappingAtMaximum {
+        /// The function.
+        function: String,
+        /// How many there should be.
+        wanted: u32,
+    },
     /// The account cannot reserve as much concurrency as the shards want.
     ConcurrencyAtEdge {
         /// The function.
@@ -174,6 +205,10 @@ impl fmt::Display for Refusal {
             Self::FunctionMissing(function) => write!(
                 out,
                 "there is no function {function}: deploy it, or take it out of ProcessorFunctions"
+            ),
+            Self::MappingAtMaximum { function, wanted } => write!(
+                out,
+                "the queue before {function} runs {SQS_MAPPING_CONCURRENCY_MAX} at the most, not {wanted}"
             ),
             Self::ConcurrencyAtEdge { function, wanted } => {
                 write!(out, "the account cannot reserve {wanted} for {function}")
@@ -232,6 +267,9 @@ impl fmt::Display for Decision {
             match act {
                 Act::PutConcurrency { function, reserved } => {
                     write!(out, "; concurrency of {function} to {reserved}")?;
+                }
+                Act::PutMappingConcurrency { function, maximum, .. } => {
+                    write!(out, "; concurrency of the queue before {function} to {maximum}")?;
                 }
                 Act::PutThreshold { alarm, threshold } => {
                     write!(out, "; threshold of {alarm} to {threshold:.0}")?;
@@ -550,13 +588,29 @@ impl<'a> Draft<'a> {
                 continue;
             }
             let wanted = self.policy.concurrency(shards, function.share);
-            self.align_function(function, wanted, &mut reservable);
+            match &function.mapping {
+                Some(mapping) => self.align_mapping(function, mapping, wanted),
+                None => self.align_function(function, wanted, &mut reservable),
+            }
         }
         for alarm in &self.seen.alarms {
             let Some(threshold) = wanted_threshold(self.policy, alarm, shards) else { continue };
             if !is_close(threshold, alarm.threshold) {
                 self.acts.push(Act::PutThreshold { alarm: alarm.name.clone(), threshold });
             }
+        }
+    }
+
+    /// A mapping reserves nothing, so the account's limit is no matter here.
+    fn align_mapping(&mut self, function: &FunctionSeen, mapping: &QueueMapping, wanted: u32) {
+        let maximum = wanted.clamp(SQS_MAPPING_CONCURRENCY_MIN, SQS_MAPPING_CONCURRENCY_MAX);
+        if maximum < wanted {
+            let function = function.name.clone();
+            self.refused.push(Refusal::MappingAtMaximum { function, wanted });
+        }
+        if mapping.maximum != Some(maximum) {
+            let (function, mapping) = (function.name.clone(), mapping.id.clone());
+            self.acts.push(Act::PutMappingConcurrency { function, mapping, maximum });
         }
     }
 
@@ -629,11 +683,14 @@ impl<'a> Draft<'a> {
         }
         let next = self.goal.clamp(open.div_ceil(2), open.saturating_mul(2));
         if next < open {
-            self.acts.retain(|act| {
-                !matches!(act, Act::PutConcurrency { .. } | Act::PutThreshold { .. })
-            });
+            self.acts.retain(|act| !act.follows_shards());
             self.refused.retain(|refusal| {
-                !matches!(refusal, Refusal::ConcurrencyAtEdge { .. } | Refusal::FunctionMissing(_))
+                !matches!(
+                    refusal,
+                    Refusal::ConcurrencyAtEdge { .. }
+                        | Refusal::MappingAtMaximum { .. }
+                        | Refusal::FunctionMissing(_)
+                )
             });
             self.align(next);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sluice::delivery::{DeadLetter, Occasion, Reason, Replay, replayed_event};
+use sluice::delivery::{DeadLetter, Invocation, Reason, Replay, replayed_event};
 use sluice::logs::SubscriptionEvent;
 use sluice::ports::Message;
 use sluice_simulated::logs;
@@ -91,9 +91,9 @@ fn check(input: &[u8]) {
             assert!(!decoded, "a replay made an event of something else");
         }
     }
-    let occasion = Occasion { now_ms: sent_ms, replay: Some(replay) };
+    let invocation = Invocation { now_ms: sent_ms, replay: Some(replay) };
     let detail = text("ErrorMessage").unwrap_or_default();
-    let again = DeadLetter::undecodable("{}", received.reason, detail, occasion);
+    let again = DeadLetter::undecodable("{}", received.reason, detail, invocation);
     assert_eq!((again.attempts, again.dead_lettered_ms), (replay.attempt, replay.dead_lettered_ms));
     check_as_sent(&again);
 }

@@ -1,7 +1,7 @@
 //! The event as Lambda hands it over, and its way through a replay.
 
 use serde_json::json;
-use sluice::delivery::{DeadLetter, Occasion, Reason, Replay, replayed_event};
+use sluice::delivery::{DeadLetter, Invocation, Reason, Replay, replayed_event};
 use sluice::logs::{Decoder, SubscriptionEvent};
 use sluice_simulated::logs;
 
@@ -56,9 +56,9 @@ fn check(event: &[u8]) {
     if let (Err(error), Ok(_)) =
         (decoded, serde_json::from_str::<&serde_json::value::RawValue>(text))
     {
-        let occasion = Occasion { now_ms: 5, replay: Some(REPLAY) };
+        let invocation = Invocation { now_ms: 5, replay: Some(REPLAY) };
         let letter =
-            DeadLetter::undecodable(text, Reason::from(&error), &error.to_string(), occasion);
+            DeadLetter::undecodable(text, Reason::from(&error), &error.to_string(), invocation);
         assert!(sqs_takes(&letter.body) && sqs_takes(&letter.detail), "SQS refuses {letter:?}");
         assert_eq!((letter.attempts, letter.dead_lettered_ms), (3, 7));
         if let Ok(parsed) = parsed {
