@@ -47,9 +47,69 @@ impl Program {
             }
             Command::Quarantine(command) => quarantine::run(command, out),
             Command::Completions { shell } => {
-                clap_complete::generate(*shell, &mut Self::command(), "sluice", &mut &mut *out);
+                let mut script = Vec::new();
+                clap_complete::generate(*shell, &mut Self::command(), "sluice", &mut script);
+                out.write_all(&script)?;
                 Ok(ExitCode::SUCCESS)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Every command that does something, with the words that call it.
+    fn leaves(command: &clap::Command) -> Vec<clap::Command> {
+        let inner: Vec<_> = command.get_subcommands().flat_map(leaves).collect();
+        if inner.is_empty() { vec![command.clone()] } else { inner }
+    }
+
+    #[test]
+    fn every_command_helps_with_examples_that_are_understood() {
+        for command in leaves(&Program::command()) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<_> =
+                help.lines().filter(|line| line.starts_with("  sluice ")).collect();
+            assert!(examples.len() >= 3, "{}: {help}", command.get_name());
+            for example in examples {
+                let words = example.split_whitespace().take_while(|&word| word != ">");
+                let parsed = Program::try_parse_from(words);
+                assert!(parsed.is_ok(), "{example}: {parsed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        for (line, says) in [
+            ("sluice quarantin", "unrecognized subcommand 'quarantin'"),
+            ("sluice quarantine show", "<--stack <NAME>|--queue <URL|NAME>>"),
+            ("sluice quarantine show --stack a --queue b", "cannot be used with"),
+            ("sluice quarantine show --stack a --max 0", "0 is not in 1.."),
+            ("sluice quarantine send-back --stack a --max all", "invalid digit found in string"),
+            ("sluice quarantine send-back --stack a --text", "unexpected argument '--text'"),
+            ("sluice completions csh", "invalid value 'csh'"),
+        ] {
+            let error = Program::try_parse_from(line.split_whitespace()).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(says), "{line}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_command_line_makes_it_panic(words in prop::collection::vec(prop_oneof![
+            prop::sample::select(vec![
+                "what-if", "quarantine", "show", "send-back", "completions", "--generate", "step",
+                "--set", "--sweep", "--max", "--queue", "--stack", "--reason", "--json", "--", "-",
+            ]).prop_map(str::to_owned),
+            any::<String>(),
+        ], 0..8)) {
+            let _ = Program::try_parse_from(["sluice".to_owned()].into_iter().chain(words));
         }
     }
 }

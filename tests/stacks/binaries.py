@@ -15,7 +15,9 @@ from running import ROOT, TARGET, Held
 # Everything that users deploy.
 FUNCTIONS = ("log-processor", "dlq-replayer", "scale-up", "scale-down", "archiver", "stream-replayer")
 STREAM_ENGINE = "stream-engine"
-COST_OF_FIRST_BUILD = "about 4 minutes on two cores and 1.5 GB under target/, once"
+# The program `sluice`.
+CLI = "sluice-cli"
+COST_OF_FIRST_BUILD = "about 4 minutes on two cores and 2 GB under target/, once"
 
 
 class BuildError(Exception):
@@ -30,13 +32,13 @@ def cargo_build(packages: list[str]) -> list[str]:
 class Build:
     """Binaries in the making, in one call, so that what they share is compiled once.
 
-    SLUICE_LOG_PROCESSOR, SLUICE_STREAM_ENGINE and so on name ones that are built already. With a file for what cargo says,
+    SLUICE_LOG_PROCESSOR, SLUICE_CLI and so on name ones that are built already. With a file for what cargo says,
     it gives way to whatever else runs.
     """
 
     def __init__(self, held: Held, *names: str, log: Path | None = None) -> None:
-        given = {name: os.environ.get(f"SLUICE_{name.upper().replace('-', '_')}") for name in names}
-        self.paths = {name: Path(given[name] or TARGET / "debug" / name) for name in names}
+        given = {name: os.environ.get(f"SLUICE_{name.removeprefix('sluice-').upper().replace('-', '_')}") for name in names}
+        self.paths = {name: Path(given[name] or TARGET / "debug" / ("sluice" if name == CLI else name)) for name in names}
         self.log = log
         missing = [name for name in names if not given[name]]
         self._cargo = self._start(held, missing) if missing else None
@@ -50,7 +52,7 @@ class Build:
             print(f"building {', '.join(packages)}" + (f": {COST_OF_FIRST_BUILD}" if first else ""), flush=True)
             return start_process(held, command, cwd=ROOT)
         with open(self.log, "wb") as log:
-            return start_process(held, ["nice", "-n", "19", *command], cwd=ROOT, stdout=log, stderr=log)
+            return start_process(held, ["nice", *command], cwd=ROOT, stdout=log, stderr=log)
 
     def wait(self, progress: Callable[[str], None] = lambda _: None) -> dict[str, Path]:
         """Their paths, as soon as they are there; `progress` hears what cargo last said in its log."""

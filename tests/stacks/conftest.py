@@ -48,8 +48,8 @@ def held() -> running.Held:
 
 @pytest.fixture(scope="session")
 def functions(held: running.Held) -> dict[str, Path]:
-    """Every function, and the stream engine: in one build, so that none waits for the other."""
-    return binaries.Build(held, binaries.STREAM_ENGINE, *binaries.FUNCTIONS).wait()
+    """Every function, the stream engine and the program: in one build, so that none waits for the other."""
+    return binaries.Build(held, binaries.STREAM_ENGINE, binaries.CLI, *binaries.FUNCTIONS).wait()
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,23 @@
-"""`make quarantine-show` and `make quarantine-send-back`: looking disturbs nothing, and what is sent back reaches the stream."""
+"""`sluice quarantine`: looking disturbs nothing, and what is sent back reaches the stream."""
 
 from __future__ import annotations
 
-import argparse
 import base64
 import gzip
 import json
+import os
 import random
 import re
+import signal
 import subprocess
-import sys
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import binaries
 import engines as local
 import pytest
 import stack
@@ -21,16 +26,12 @@ from engines import ROOT, plain_environment
 from test_failures import BAD_PAYLOADS, delivered
 from test_replay import EMPTY, Replaying, replaying, waiting
 
-TOOL = ROOT / "infra" / "quarantine.py"
-sys.path.insert(0, str(TOOL.parent))
-import quarantine as quarantine_tool
-
 __all__ = ["replaying"]
 
 # What the processor is held to, too.
-READABLE = json.loads((ROOT / "shared" / "tests" / "readable" / "cases.json").read_text())
+READABLE = json.loads((ROOT / "shared" / "sluice" / "tests" / "readable" / "cases.json").read_text())
+VERDICTS = {case["verdict"] for case in READABLE}
 GOOD = json.dumps(payload_event(["good"], "/t/good"))
-NOW_MS = 1_795_000_000_000
 
 
 def event_of(data: bytes) -> str:
@@ -42,18 +43,14 @@ def body_of(case: dict[str, Any]) -> str:
     return body if isinstance(body, str) else "".join(text * times for text, times in body)
 
 
-@pytest.mark.parametrize("case", READABLE, ids=lambda case: case["name"])
-def test_the_tool_reads_what_the_processor_reads(case: dict[str, Any]) -> None:
-    told = described({"Body": body_of(case)})
-    assert told["verdict"] == case["verdict"]
-    assert ("unreadable" in told) == (case["verdict"] != "readable")
-    if case["verdict"] == "readable" and not case.get("control"):
-        assert (told["logEvents"], told.get("oddEvents", 0)) == (case["logEvents"], case["oddEvents"])
-
-
-def described(message: dict[str, Any]) -> dict[str, Any]:
-    held = quarantine_tool.Held.of({"MessageId": "m", "ReceiptHandle": "r"} | message)
-    return quarantine_tool.description(held, NOW_MS, 14 * 86_400, text_max=0)
+def test_the_tool_reads_what_the_processor_reads() -> None:
+    told = {one["messageId"]: one for one in listed(*({"MessageId": case["name"], "Body": body_of(case)} for case in READABLE))}
+    for case in READABLE:
+        one = told[case["name"]]
+        assert one["verdict"] == case["verdict"], case["name"]
+        assert ("unreadable" in one) == (case["verdict"] != "readable"), case["name"]
+        if case["verdict"] == "readable" and not case.get("control"):
+            assert (one["logEvents"], one.get("oddEvents", 0)) == (case["logEvents"], case["oddEvents"]), case["name"]
 
 
 def text_attribute(value: Any) -> dict[str, Any]:
@@ -61,14 +58,15 @@ def text_attribute(value: Any) -> dict[str, Any]:
 
 
 PAYLOAD = b'{"messageType":"DATA_MESSAGE","logGroup":"/app","logStream":"s","logEvents":[%s]}'
-# Each beside a good message. What SQS itself may refuse is here as well: the tool does not rely on it.
+# Each beside a good message. What SQS itself may refuse is here as well: the tool does not rely on it. Only what is no text,
+# as half a surrogate pair, cannot come: the SDK reads no answer with it.
 ODD_MESSAGES: dict[str, dict[str, Any]] = {
     "nothing but its IDs": {},
     "no members": {"Body": None, "Attributes": None, "MessageAttributes": None},
     "no time of sending": {"Body": GOOD, "Attributes": {}},
     "a time of sending that is none": {"Body": GOOD, "Attributes": {"SentTimestamp": "yesterday"}},
-    "attributes without values": {"Body": GOOD, "MessageAttributes": {"Reason": {}, "Attempts": None}},
-    "a binary reason": {"Body": GOOD, "MessageAttributes": {"Reason": {"DataType": "Binary", "BinaryValue": b"\xff"}}},
+    "attributes without values": {"Body": GOOD, "MessageAttributes": {"Reason": {}, "Attempts": {"DataType": "Number"}}},
+    "a binary reason": {"Body": GOOD, "MessageAttributes": {"Reason": {"DataType": "Binary", "BinaryValue": "/w=="}}},
     "numbers that are none": {
         "Body": GOOD,
         "MessageAttributes": {name: text_attribute(value) for name, value in [
@@ -77,7 +75,7 @@ ODD_MESSAGES: dict[str, dict[str, Any]] = {
     "a first day at the end of all days": {"Body": GOOD, "MessageAttributes": {"DeadLetteredAt": text_attribute(str(2**64 - 1))}},
     "escapes in a reason": {"Body": GOOD, "MessageAttributes": {"Reason": text_attribute("\x1b[2Jx\u202ey\r\n")}},
     "escapes in its ID": {"MessageId": "\x1b]0;x\x07", "Body": GOOD},
-    "half a surrogate pair": {"Body": "\ud800", "MessageAttributes": {"Reason": text_attribute("\udc00")}},
+    "what SQS takes for no character": {"Body": "\ufffe\uffff\0", "MessageAttributes": {"Reason": text_attribute("\U0010ffff\x9b")}},
     "a deep body": {"Body": "[" * 100_000},
     "a deep part": {"Body": '{"dataGzip":' + "[" * 100_000},
     "a part that is none": {"Body": '{"dataGzip":"x","part":"1","parts":NaN}'},
@@ -93,100 +91,150 @@ ODD_MESSAGES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-class Sqs:
-    """A queue as botocore shows it, of messages that no queue might take."""
+class Sqs(ThreadingHTTPServer):
+    """A queue that gives whatever it is told to, messages among them that SQS would not take."""
 
-    def __init__(self, *messages: dict[str, Any]) -> None:
+    daemon_threads = True
+
+    def __init__(self, *messages: dict[str, Any], before: Callable[[str, Sqs], None] = lambda call, sqs: None) -> None:
         self.messages = [
             {"MessageId": str(number), "ReceiptHandle": f"receipt {number}"} | message
             for number, message in enumerate(messages)
         ]
+        self.before = before
+        self.refused: dict[str, str] = {}
+        self.sent: list[str] = []
+        self.deleted: set[str] = set()
         self.given_back: set[str] = set()
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.endpoint = f"http://127.0.0.1:{self.server_port}"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
 
-    def get_queue_attributes(self, **_: Any) -> dict[str, Any]:
-        numbers = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "MessageRetentionPeriod")
-        policy = json.dumps({"sourceQueueArns": ["arn:aws:sqs:eu-central-1:111122223333:dead-letters"]})
-        return {"Attributes": dict.fromkeys(numbers, "0") | {"RedriveAllowPolicy": policy}}
+    def answer(self, call: str, asked: dict[str, Any]) -> dict[str, Any]:
+        self.before(call, self)
+        entries = asked.get("Entries", [])
+        match call:
+            case "GetQueueAttributes":
+                numbers = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "MessageRetentionPeriod")
+                policy = json.dumps({"sourceQueueArns": ["arn:aws:sqs:eu-central-1:111122223333:dead-letters"]})
+                return {"Attributes": dict.fromkeys(numbers, "0") | {"RedriveAllowPolicy": policy}}
+            case "GetQueueUrl":
+                return {"QueueUrl": asked["QueueName"]}
+            case "ReceiveMessage":
+                taken, self.messages = self.messages[:10], self.messages[10:]
+                return {"Messages": taken}
+            case "ChangeMessageVisibilityBatch":
+                self.given_back.update(entry["ReceiptHandle"] for entry in entries)
+            case "SendMessageBatch":
+                for entry in entries:
+                    if code := self.refused.get(entry["MessageBody"]):
+                        raise Refused(code)
+                self.sent += [entry["MessageBody"] for entry in entries]
+            case "DeleteMessageBatch":
+                self.deleted.update(entry["ReceiptHandle"] for entry in entries)
+        done = {"MessageId": "m", "MD5OfMessageBody": "0"}
+        return {"Successful": [{"Id": entry["Id"], **done} for entry in entries], "Failed": []}
 
-    def get_queue_url(self, QueueName: str) -> dict[str, Any]:
-        return {"QueueUrl": QueueName}
 
-    def receive_message(self, **_: Any) -> dict[str, Any]:
-        taken, self.messages = self.messages[:10], self.messages[10:]
-        return {"Messages": taken}
-
-    def change_message_visibility_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
-        self.given_back.update(entry["ReceiptHandle"] for entry in Entries)
-        return {}
+class Refused(Exception):
+    """What the queue says of a batch with a message that it does not take."""
 
 
-def shown(sqs: Sqs, capsys: pytest.CaptureFixture[str], **options: Any) -> str:
-    asked = {"text": False, "json": False, "reason": None, "max": None} | options
-    assert quarantine_tool.show(quarantine_tool.Quarantine(sqs, "q"), argparse.Namespace(**asked)) == 0
-    return capsys.readouterr().out
+class Answers(BaseHTTPRequestHandler):
+    server: Sqs
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        status, answer = 200, {}
+        try:
+            answer = self.server.answer(self.headers["X-Amz-Target"].rsplit(".", 1)[-1], asked)
+        except Refused as refused:
+            status, answer = 400, {"__type": f"com.amazonaws.sqs#{refused}", "message": "\x1b[2J"}
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def program(functions: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_CLI", str(functions[binaries.CLI]))
+
+
+def started(engine: local.Engines | Sqs, *arguments: str) -> subprocess.Popen[str]:
+    environment = plain_environment(AWS_ENDPOINT_URL=engine.endpoint)
+    command = [os.environ["SLUICE_CLI"], "quarantine", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def tool(engine: local.Engines | Sqs, *arguments: str, code: int = 0) -> str:
+    process = started(engine, *arguments)
+    out, error = process.communicate()
+    assert process.returncode == code, out + error
+    return out + (error if code else "")
+
+
+def shown(sqs: Sqs, *options: str) -> str:
+    return tool(sqs, "show", "--queue", sqs.endpoint, *options)
+
+
+def listed(*messages: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(json.loads(shown(Sqs(*messages), "--json"))["messages"])
 
 
 @pytest.mark.parametrize("name", ODD_MESSAGES)
-def test_whatever_a_message_holds_all_are_listed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for options in ({}, {"text": True}, {"json": True}, {"json": True, "text": True}):
+def test_whatever_a_message_holds_all_are_listed(name: str) -> None:
+    for options in ([], ["--text"], ["--json"], ["--json", "--text"]):
         sqs = Sqs({"Body": GOOD}, ODD_MESSAGES[name], {"Body": GOOD})
-        said = shown(sqs, capsys, **options)
+        said = shown(sqs, *options)
         assert len(sqs.given_back) == 3
         assert "this tool failed" not in said
-        if options.get("json"):
+        assert all(c.isprintable() or c == "\n" for c in said), "nothing for a terminal to obey"
+        if "--json" in options:
             told = json.loads(said)["messages"]
             assert len(told) == 3 and [one.get("logGroup") for one in told].count("/t/good") >= 2
         else:
             rows = said.split("\n\n")[0].splitlines()
             assert len(rows) == 4 and sum("/t/good" in row for row in rows) >= 2
-            assert all(c.isprintable() or c == "\n" for c in said), "nothing for a terminal to obey"
-            said.encode()
 
 
-def test_odd_messages_say_what_is_wrong_with_them(capsys: pytest.CaptureFixture[str]) -> None:
+def test_odd_messages_say_what_is_wrong_with_them() -> None:
     deep = event_of(gzip.compress(b"[" * 1_000 + b"]" * 1_000))
-    said = shown(Sqs({"Body": deep}, {"Body": "[" * 1_000}, {"Body": event_of(gzip.compress(b"x") + b"\n")}), capsys)
+    said = shown(Sqs({"Body": deep}, {"Body": "[" * 1_000}, {"Body": event_of(gzip.compress(b"x") + b"\n")}))
     for reason in ("JSON of another shape", "not an event of CloudWatch Logs", "data after the gzip end"):
         assert said.count(f"unreadable: {reason}") == 1
-    told = described(ODD_MESSAGES["timestamps that are no times"])
-    assert (told["firstTimestamp"], told["lastTimestamp"]) == (-(1 << 63), (1 << 63) - 1)
-    assert described(ODD_MESSAGES["no time of sending"])["ageSeconds"] == 0
-    assert described(ODD_MESSAGES["odd log events"])["oddEvents"] == 6
-
-
-def test_a_fault_of_the_tool_hides_one_message_and_no_other(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read = quarantine_tool.payload_of
-
-    def fails(body: str, text_max: int) -> Any:
-        if body == "poison":
-            raise MemoryError
-        return read(body, text_max)
-
-    monkeypatch.setattr(quarantine_tool, "payload_of", fails)
-    said = shown(Sqs({"Body": "poison"}, {"Body": GOOD}), capsys, text=True)
-    assert "unreadable: this tool failed on it: MemoryError" in said
-    assert "/t/good" in said
+    names = ("timestamps that are no times", "no time of sending", "odd log events")
+    times, unsent, odd = listed(*({"MessageId": name} | ODD_MESSAGES[name] for name in names))
+    assert (times["firstTimestamp"], times["lastTimestamp"]) == (-(1 << 63), (1 << 63) - 1)
+    assert unsent["ageSeconds"] == 0
+    assert odd["oddEvents"] == 6
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_damaged_events_are_listed(seed: int) -> None:
     dice = random.Random(seed)
     seeds = [body_of(case) for case in READABLE if len(body_of(case)) < 5_000]
+    messages = []
     for _ in range(50):
         body = bytearray(dice.choice(seeds).encode())
         for _ in range(dice.randint(1, 4)):
             at = dice.randrange(len(body) + 1)
             body[at : at + dice.randint(0, 3)] = dice.choice([b"", b'"', b"{", b"]", b"\\u", b"1e9", b"\0", dice.randbytes(2)])
-        told = described({"Body": body.decode(errors="replace")})
-        assert told["verdict"] == "readable" or told["unreadable"] == quarantine_tool.UNREADABLE[told["verdict"]]
         inner = bytearray(PAYLOAD % b'{"id":"1","timestamp":1,"message":"m\\n"},{"timestamp":2,"message":""}')
         for _ in range(dice.randint(1, 4)):
             at = dice.randrange(len(inner))
             inner[at : at + dice.randint(0, 3)] = dice.randbytes(dice.randint(0, 2))
-        told = described({"Body": event_of(gzip.compress(bytes(inner)))})
-        assert told["verdict"] in ("readable", *quarantine_tool.UNREADABLE)
+        messages += [{"Body": body.decode(errors="replace")}, {"Body": event_of(gzip.compress(bytes(inner)))}]
+    told = listed(*messages)
+    assert len(told) == 100
+    for one in told:
+        assert one["verdict"] in VERDICTS
+        assert ("unreadable" in one) == (one["verdict"] != "readable")
 
 
 def part(number: int) -> str:
@@ -210,34 +258,14 @@ def test_parts_of_an_event_are_listed_and_stay(engines: local.Engines, replaying
 
 
 @pytest.mark.parametrize("code", ["InvalidMessageContents", "AWS.SimpleQueueService.BatchRequestTooLong"])
-def test_what_the_queue_refuses_keeps_no_other_from_being_sent_back(code: str, capsys: pytest.CaptureFixture[str]) -> None:
-    class Refuses(Sqs):
-        sent: tuple[str, ...] = ()
-
-        def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
-            if any(entry["MessageBody"] == "refused" for entry in Entries):
-                raise quarantine_tool.ClientError({"Error": {"Code": code, "Message": "\x1b[2J"}}, "SendMessageBatch")
-            self.sent += tuple(entry["MessageBody"] for entry in Entries)
-            return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
-
-        def delete_message_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
-            return {}
-
-    sqs = Refuses({"Body": "a"}, {"Body": "refused"}, {"Body": "b"})
-    options = argparse.Namespace(reason=None, max=None, dry_run=False)
-    assert quarantine_tool.send_back(quarantine_tool.Quarantine(sqs, "q"), sqs, options) == 1
-    told = capsys.readouterr()
-    assert sqs.sent == ("a", "b")
+def test_what_the_queue_refuses_keeps_no_other_from_being_sent_back(code: str) -> None:
+    sqs = Sqs({"Body": "a"}, {"Body": "refused"}, {"Body": "b"})
+    sqs.refused["refused"] = code
+    told = tool(sqs, "send-back", "--queue", sqs.endpoint, code=1)
+    assert sqs.sent == ["a", "b"]
     assert sqs.given_back == {"receipt 1"}, "it stays, and only it"
-    assert told.out.startswith("2 sent back") and "1 refused by the dead-letter queue" in told.out
-    assert "\x1b" not in told.err
-
-
-def tool(engines: local.Engines, *arguments: str, code: int = 0, **variables: str) -> str:
-    environment = plain_environment(AWS_ENDPOINT_URL=engines.endpoint, **variables)
-    done = subprocess.run([sys.executable, TOOL, *arguments], capture_output=True, text=True, env=environment)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + (done.stderr if code else "")
+    assert told.startswith("2 sent back") and "1 refused by the dead-letter queue" in told
+    assert "\x1b" not in told
 
 
 def send(engines: local.Engines, queue_url: str, body: str, **attributes: str) -> None:
@@ -284,7 +312,6 @@ def test_show_says_what_is_there_and_disturbs_nothing(engines: local.Engines, fi
     for word in ("not-gzip", "moved-by-sqs", "killed", "1  stream-unavailable"):
         assert word in text
     assert "secret" not in text
-    assert "stream-unavailable" in tool(engines, "show", "--queue", queue, PYTHONIOENCODING="ascii"), "on any terminal"
     assert "secret two" in tool(engines, "show", "--queue", queue, "--text")
     told = json.loads(tool(engines, "show", "--queue", queue, "--json", "--reason", "moved-by-sqs"))
     assert [one["logGroup"] for one in told["messages"]] == ["/t/other"]
@@ -359,28 +386,40 @@ def test_the_messages_of_a_batch_fit_a_call(engines: local.Engines, launch: Laun
     assert sorted(letter["body"][0] for letter in stack.dead_letters(engines, pipeline)) == ["a", "b", "c"]
 
 
-def test_what_cannot_be_deleted_after_it_was_sent_is_in_both_queues(
-    engines: local.Engines, filled: stack.Pipeline, tmp_path: Path
-) -> None:
+def test_what_cannot_be_deleted_after_it_was_sent_is_in_both_queues() -> None:
     """Killed between the two, the tool has copied, not moved: nothing is nowhere."""
-    killer = tmp_path / "killed.py"
-    killer.write_text(
-        f"import sys, os; sys.path.insert(0, {str(TOOL.parent)!r})\n"
-        "import quarantine\n"
-        "quarantine.Quarantine.delete = lambda self, batch: os._exit(9)\n"
-        "sys.exit(quarantine.main())\n"
-    )
-    environment = plain_environment(AWS_ENDPOINT_URL=engines.endpoint)
-    done = subprocess.run(
-        [sys.executable, killer, "send-back", "--queue", filled.quarantine_queue_url], env=environment, capture_output=True
-    )
-    assert done.returncode == 9
-    assert len(stack.dead_letters(engines, filled)) == len(stack.quarantined(engines, filled)) == 3
+
+    def kill(call: str, sqs: Sqs) -> None:
+        if call == "DeleteMessageBatch":
+            process.kill()
+            process.wait()
+            raise Refused(call)
+
+    sqs = Sqs({"Body": "a"}, {"Body": "b"}, {"Body": "c"}, before=kill)
+    process = started(sqs, "send-back", "--queue", sqs.endpoint)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert (sqs.sent, sqs.deleted) == (["a", "b", "c"], set())
+
+
+def test_what_is_in_hand_when_a_person_interrupts_is_given_back() -> None:
+    def interrupt(call: str, sqs: Sqs) -> None:
+        if call == "ReceiveMessage" and not sqs.messages:
+            process.send_signal(signal.SIGINT)
+            time.sleep(1)
+
+    for command in ("show", "send-back"):
+        sqs = Sqs({"Body": part(1)}, {"Body": part(2)}, before=interrupt)
+        process = started(sqs, command, "--queue", sqs.endpoint)
+        out, error = process.communicate()
+        assert (process.returncode, out) == (130, "")
+        assert error.startswith("interrupted; what was in hand is back")
+        assert sqs.given_back == {"receipt 0", "receipt 1"}
 
 
 def test_the_make_targets_run_the_tool(engines: local.Engines, filled: stack.Pipeline) -> None:
     def make(*arguments: str) -> str:
-        done = local.make(f"QUARANTINE_QUEUE={filled.quarantine_queue_url}", *arguments, AWS_ENDPOINT_URL=engines.endpoint)
+        done = local.make(f"QUARANTINE_QUEUE={filled.quarantine_queue_url}", *arguments, AWS_ENDPOINT_URL=engines.endpoint, SLUICE_CLI=os.environ["SLUICE_CLI"])
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

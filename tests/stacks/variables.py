@@ -20,6 +20,7 @@ DEPLOY = (*LAUNCH, "deploy-overview")
 EXPANDED = ("template-autoscaling", "template-log-processing")
 LOOKED_AT = ("autoscaling", "log-processing", "archive", "stream-replay")
 QUARANTINE = ("quarantine-show", "quarantine-send-back")
+WHAT_IF = ("what-if", "simulate")
 TEST = ("test", "test-rust")
 CHARACTERS_QUOTED_MAX = 80
 # Standard variables of make, and those that belong to the tools that the recipes start.
@@ -129,10 +130,10 @@ TABLE = (
         one_of("data", "dead-letter", "event", "payload", "records", "text"),
         "the one fuzz target to run: data, dead-letter, event, payload, records or text",
     ),
-    Variable("TRACE", ("simulate",), existing, "a CSV file of your traffic, instead of generated traffic"),
-    Variable("PEAK_MBPS", ("simulate",), decimal(0.000001, 10_000), "scales the traffic to this peak, in MB/s"),
-    Variable("EVENT_BYTES", ("simulate",), decimal(1, 1_048_576), "mean size of a log event, in bytes"),
-    Variable("ARGS", ("simulate",), shell_words, "more arguments of the program, as --html report.html"),
+    Variable("TRACE", WHAT_IF, existing, "a CSV file of your traffic, instead of generated traffic"),
+    Variable("PEAK_MBPS", WHAT_IF, decimal(0.000001, 10_000), "scales the traffic to this peak, in MB/s"),
+    Variable("EVENT_BYTES", WHAT_IF, decimal(1, 1_048_576), "mean size of a log event, in bytes"),
+    Variable("ARGS", WHAT_IF, shell_words, "more arguments of the program, as --html report.html"),
     Variable(
         "ARCHITECTURE", ("package", *LAUNCH, "verify"), one_of("arm64", "x86_64"), "arm64 or x86_64; Lambda charges a fifth less for arm64", "arm64"
     ),

@@ -198,3 +198,26 @@ fn describe_with(
     described.text = described.text.filter(|_| text != Text::Hidden);
     described
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_sqs::types::Message;
+
+    use super::*;
+
+    #[test]
+    fn a_fault_of_the_program_hides_one_message_and_no_other() {
+        let held = |body: &str| Held::from(Message::builder().message_id("1").body(body).build());
+        let read = |body: &str, text| match body {
+            "poison" => panic!("no memory"),
+            _ => read(body, text),
+        };
+        let described = |body| describe_with(read, &held(body), 0, 0, Text::Whole);
+        assert_eq!(
+            described("poison").unreadable.as_deref(),
+            Some("this tool failed on it: no memory")
+        );
+        assert_eq!(described("{}").verdict, "not-an-awslogs-event");
+        assert_eq!(described("{}").text, Some(vec!["{}".to_owned()]));
+    }
+}

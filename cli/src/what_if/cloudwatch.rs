@@ -1,7 +1,6 @@
 //! The traffic of a stream of one's own, read from its metrics.
 
 use anyhow::{Context, bail};
-use sluice::config::EnvReader;
 use sluice::ports::{Clock, DataPoint, MetricQuery, ReadMetrics};
 use sluice_aws::SystemClock;
 use sluice_aws::{Connection, ControlPlane};
@@ -14,15 +13,14 @@ const MINUTES_KEPT_DAYS: f64 = 15.0;
 /// The latest minutes have no data yet.
 const LATE_SECONDS: u64 = 300;
 
-/// Reads the last `days` of `stream` with the region and credentials of the environment.
-pub fn read_from_environment(stream: &str, days: f64) -> anyhow::Result<Trace> {
-    let lookup = |name: &str| std::env::var(name).ok();
-    let mut env = EnvReader::new(&lookup);
-    let connection = Connection::read(&mut env);
-    let connection = env.finish(connection)?;
-    let plane = ControlPlane::new(&connection, stream.to_owned());
+/// Reads the last `days` of `stream` with the region and credentials of the AWS CLI.
+pub fn read_with_aws_cli_settings(stream: &str, days: f64) -> anyhow::Result<Trace> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(read(&plane, stream, days, SystemClock::start().epoch_ms()))
+    runtime.block_on(async {
+        let connection = Connection::of(crate::aws::config().await?);
+        let plane = ControlPlane::new(&connection, stream.to_owned());
+        read(&plane, stream, days, SystemClock::start().epoch_ms()).await
+    })
 }
 
 /// Reads the last `days` of `stream` before `now_ms`. Kinesis publishes nothing for a minute

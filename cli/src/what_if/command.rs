@@ -126,14 +126,14 @@ fn read_trace(arguments: &Arguments) -> anyhow::Result<Trace> {
 
 #[cfg(feature = "aws")]
 fn read_cloudwatch(stream: &str, days: f64) -> anyhow::Result<Trace> {
-    cloudwatch::read_from_environment(stream, days)
+    cloudwatch::read_with_aws_cli_settings(stream, days)
 }
 
 #[cfg(not(feature = "aws"))]
 fn read_cloudwatch(stream: &str, _days: f64) -> anyhow::Result<Trace> {
     bail!(
-        "--from-cloudwatch {stream}: `make simulate` builds what-if without the AWS SDK, which takes \
-         minutes to compile: cargo run --profile simulate -p sluice-cli -- what-if --from-cloudwatch …"
+        "--from-cloudwatch {stream}: `make what-if` builds this program without the AWS SDK, which takes \
+         minutes to compile: cargo run -p sluice-cli -- what-if --from-cloudwatch …"
     )
 }
 

@@ -40,7 +40,7 @@ pub struct Connection {
 }
 
 /// `AWS_ENDPOINT_URL` and its variants for single services.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Endpoints {
     all: Option<String>,
     kinesis: Option<String>,
@@ -106,6 +106,12 @@ impl Connection {
         Some(Self { base, endpoints })
     }
 
+    /// Calls as `base` says, for a program that finds it in another way than a function does.
+    #[must_use]
+    pub fn of(base: SdkConfig) -> Self {
+        Self { base, endpoints: Endpoints::default() }
+    }
+
     /// A Kinesis client that tries once: [`sluice::records::put_all`] tries again, entry by entry,
     /// and a reshard whose answer is lost must not be sent twice.
     #[must_use]
@@ -155,7 +161,9 @@ impl Connection {
 
     fn service(&self, endpoint: &Option<String>, retries: RetryConfig) -> SdkConfig {
         let mut builder = self.base.to_builder().retry_config(retries);
-        builder.set_endpoint_url(endpoint.clone().or_else(|| self.endpoints.all.clone()));
+        if let Some(url) = endpoint.as_ref().or(self.endpoints.all.as_ref()) {
+            builder.set_endpoint_url(Some(url.clone()));
+        }
         builder.build()
     }
 }
