@@ -23,6 +23,19 @@ pub enum Stop {
     ProcessorStopped,
 }
 
+impl Stop {
+    /// As the answer and the log have it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::QueueEmpty => "queue-empty",
+            Self::MaxReached => "max-reached",
+            Self::OutOfTime => "out-of-time",
+            Self::NoProgress => "no-progress",
+            Self::ProcessorStopped => "processor-stopped",
+        }
+    }
+}
+
 /// A dead letter that failed is hidden for so long, so that one run does not spend all its attempts.
 const FAILED_PAUSE: Duration = Duration::from_secs(3_600);
 /// Half of what the processor reserves, but no more than so many bodies of 1 MiB in memory.
@@ -31,13 +44,25 @@ const PARALLELISM_MAX: usize = 50;
 const PARALLELISM_UNRESERVED: usize = 10;
 
 /// How many invocations of the processor may run at once; `None` when it is stopped.
-#[must_use]
 pub fn decide_parallelism(wanted: Option<usize>, reserved: Option<u32>) -> Option<usize> {
     match (wanted, reserved) {
         (_, Some(0)) => None,
         (Some(wanted), _) => Some(wanted),
         (None, Some(reserved)) => Some((reserved as usize / 2).clamp(1, PARALLELISM_MAX)),
         (None, None) => Some(PARALLELISM_UNRESERVED),
+    }
+}
+
+/// Why to take no more dead letters, if there is a reason.
+pub fn decide_stop(has_failed: bool, left: u64, is_late: bool) -> Option<Stop> {
+    if has_failed {
+        Some(Stop::NoProgress)
+    } else if left == 0 {
+        Some(Stop::MaxReached)
+    } else if is_late {
+        Some(Stop::OutOfTime)
+    } else {
+        None
     }
 }
 
@@ -59,7 +84,6 @@ pub enum Step {
 ///
 /// Its attempts are those that it brings along and its receipts since: each was one, unless a
 /// replayer died or found the processor busy. It is tried at least once by whoever quarantines it.
-#[must_use]
 pub fn decide_step(letter: &DeadLetter, receive_count: u32, attempts_max: u32) -> Step {
     if letter.reason.is_permanent() || letter.attempts >= attempts_max {
         return Step::Quarantine(letter.clone());
@@ -101,7 +125,6 @@ pub enum After {
 }
 
 /// Decides on what the processor made of a dead letter.
-#[must_use]
 pub fn decide_after(
     letter: &DeadLetter,
     replay: Replay,

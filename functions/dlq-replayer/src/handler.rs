@@ -1,4 +1,4 @@
-//! One run: receive → invoke the processor → delete, leave or quarantine → report → go on.
+//! One run: receive → invoke the processor → delete, leave or quarantine → report → start the next hop.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -7,23 +7,20 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use sluice::delivery::{Answer, DeadLetter};
-use sluice::invocation::{Backoff, Chain, Deadline, Within};
+use sluice::delivery::DeadLetter;
+use sluice::invocation::{Chain, Deadline, Within};
 use sluice::ports::{
-    Clock, ControlError, EmitMetrics, InvokeError, InvokeFunction, Message, QueueError,
-    ReadConcurrency, ReceiveMessages, SendMessage,
+    Clock, EmitMetrics, InvokeFunction, Message, QueueError, ReadConcurrency, ReceiveMessages,
+    SendMessage,
 };
-use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::decide::{
-    After, Step, Stop, decide_after, decide_next, decide_parallelism, decide_step,
-};
-use crate::event::{Trigger, UnknownEvent};
+use crate::decide::{Stop, decide_next, decide_parallelism, decide_stop};
+use crate::event::Trigger;
+use crate::replay::{ANSWER_MARGIN, Replay, VISIBILITY};
 use crate::report::Report;
+use crate::run::{Done, ReplayError, Run};
 
-/// A receipt hides its message for so long; it is renewed while the processor works.
-const VISIBILITY: Duration = Duration::from_secs(120);
 /// How long a receiver waits for messages: SQS's longest, so that an empty answer means an empty
 /// queue and not an unlucky sample of its hosts.
 const RECEIVE_WAIT: Duration = Duration::from_secs(20);
@@ -31,10 +28,6 @@ const RECEIVE_WAIT: Duration = Duration::from_secs(20);
 const RECEIVED_MAX: usize = 10;
 /// So many failures in a row end a run: the stream is down, and attempts are worth keeping.
 const FAILURES_IN_A_ROW_MAX: usize = 10;
-/// The processor's answer may come so much later than its timeout: a cold start is not in it.
-const ANSWER_MARGIN: Duration = Duration::from_secs(15);
-/// Before a busy processor is invoked again.
-const BUSY_BACKOFF: Backoff = Backoff::equal_jitter(1_000, 20_000);
 /// A dry run looks at so many dead letters unless it is told how many.
 const DRY_RUN_MAX: u64 = 1_000;
 
@@ -53,26 +46,6 @@ pub struct Ports<Q, F, C, M> {
     pub metrics: M,
 }
 
-/// Why a run failed. What it did not finish is in the queue; the next run sees to it.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// The event is not a trigger.
-    #[error(transparent)]
-    UnknownEvent(#[from] UnknownEvent),
-    /// The dead-letter queue cannot be read.
-    #[error("the dead-letter queue does not answer")]
-    Queue(#[from] QueueError),
-    /// The processor's concurrency cannot be read.
-    #[error(transparent)]
-    Control(#[from] ControlError),
-    /// The processor cannot be invoked at all.
-    #[error("the processor cannot be invoked: {0}")]
-    ProcessorUnavailable(String),
-    /// There is more to do, and the next hop could not be started.
-    #[error("the next hop could not be started; the schedule starts anew")]
-    NextHop(#[source] InvokeError),
-}
-
 /// What lives as long as an execution environment.
 pub struct Replayer<Q, F, C, M> {
     config: Config,
@@ -85,68 +58,6 @@ enum Happened {
     Received(Result<Vec<Message>, QueueError>),
     Finished(Done),
     TimeIsOver,
-}
-
-/// A dead letter and what became of it.
-struct Done {
-    letter: DeadLetter,
-    after: After,
-}
-
-/// What a run has done so far.
-struct Run {
-    report: Report,
-    taken: u64,
-    failures_in_a_row: usize,
-    has_progress: bool,
-    failure: Option<ReplayError>,
-}
-
-impl Run {
-    fn met(&mut self, letter: &DeadLetter) {
-        *self.report.reasons.entry(letter.reason.to_string()).or_default() += 1;
-    }
-
-    fn left(&mut self, letter: &DeadLetter, now_ms: u64) {
-        let age_seconds = now_ms.saturating_sub(letter.dead_lettered_ms) / 1_000;
-        self.report.oldest_age_seconds = self.report.oldest_age_seconds.max(age_seconds);
-    }
-
-    fn count(&mut self, done: Done, now_ms: u64) {
-        let Done { letter, after } = done;
-        let report = &mut self.report;
-        let mut is_of_use = true;
-        report.answered += u64::from(matches!(
-            after,
-            After::Delivered | After::Quarantined | After::HandedBack { .. }
-        ));
-        match after {
-            After::Delivered => report.replayed += 1,
-            After::Quarantined | After::Quarantine(_) => report.quarantined += 1,
-            After::HandedBack { has_progress } => {
-                report.handed_back += 1;
-                report.failed += 1;
-                is_of_use = has_progress;
-                self.left(&letter, now_ms);
-            }
-            After::Failed(_) => {
-                report.failed += 1;
-                is_of_use = false;
-                self.left(&letter, now_ms);
-            }
-            After::Untried => {
-                is_of_use = false;
-                self.left(&letter, now_ms);
-            }
-            After::Unavailable(detail) => {
-                is_of_use = false;
-                self.left(&letter, now_ms);
-                self.failure = Some(ReplayError::ProcessorUnavailable(detail));
-            }
-        }
-        self.has_progress |= is_of_use;
-        self.failures_in_a_row = if is_of_use { 0 } else { self.failures_in_a_row + 1 };
-    }
 }
 
 impl<Q, F, C, M> Replayer<Q, F, C, M>
@@ -164,13 +75,7 @@ where
     /// Handles one event, given as the JSON text that Lambda hands over.
     pub async fn handle(&self, event: &str, deadline_epoch_ms: u64) -> Result<Report, ReplayError> {
         let trigger = Trigger::parse(event)?;
-        let mut run = Run {
-            report: Report::new(trigger.hop, trigger.dry_run),
-            taken: 0,
-            failures_in_a_row: 0,
-            has_progress: false,
-            failure: None,
-        };
+        let mut run = Run::new(Report::new(trigger.hop, trigger.dry_run));
         let deadline = Deadline::new(self.ports.clock.epoch_ms(), deadline_epoch_ms);
         if trigger.dry_run {
             run.report.stopped = self.look(&mut run, trigger, deadline.work_until_ms()).await?;
@@ -197,7 +102,7 @@ where
             report.continues = begun.is_ok();
             failure = begun.err().map(ReplayError::NextHop);
         }
-        info!(report = ?report, "dead letters replayed");
+        report.log();
         self.ports.metrics.emit(&report.to_line(&self.config, self.ports.clock.epoch_ms()));
         match failure {
             Some(failure) => Err(failure),
@@ -217,54 +122,36 @@ where
         let work_until_ms = deadline.work_until_ms();
         let take_until_ms = deadline.take_until_ms(self.config.processor_timeout + ANSWER_MARGIN);
         let failures_max = FAILURES_IN_A_ROW_MAX.max(parallelism);
+        let Ports { queue, quarantine, functions, .. } = &self.ports;
+        let replay = Replay {
+            config: &self.config,
+            queue,
+            quarantine,
+            functions,
+            clock,
+            rng: &self.rng,
+            until_ms: work_until_ms,
+        };
         let mut working = FuturesUnordered::new();
         let mut receiving = None;
         let mut stop = None;
         loop {
             let now_ms = clock.epoch_ms();
             let left = trigger.max.map_or(u64::MAX, |max| max.saturating_sub(run.taken));
-            stop = stop.or_else(|| {
-                if run.failure.is_some() || run.failures_in_a_row >= failures_max {
-                    Some(Stop::NoProgress)
-                } else if left == 0 {
-                    Some(Stop::MaxReached)
-                } else if now_ms >= take_until_ms {
-                    Some(Stop::OutOfTime)
-                } else {
-                    None
-                }
-            });
+            let has_failed = run.failure.is_some() || run.failures_in_a_row >= failures_max;
+            stop = stop.or(decide_stop(has_failed, left, now_ms >= take_until_ms));
             let room = parallelism.saturating_sub(working.len()).min(RECEIVED_MAX);
             if stop.is_none() && receiving.is_none() && room > 0 {
                 let wait = Duration::from_millis(take_until_ms - now_ms).min(RECEIVE_WAIT);
                 let messages_max = room.min(usize::try_from(left).unwrap_or(usize::MAX));
-                let receive = self.ports.queue.receive_messages(messages_max, VISIBILITY, wait);
+                let receive = queue.receive_messages(messages_max, VISIBILITY, wait);
                 receiving = Some(Box::pin(receive));
             }
             if working.is_empty() && receiving.is_none() {
                 return stop.unwrap_or(Stop::QueueEmpty);
             }
-            let happened = {
-                let received = pin!(async {
-                    match &mut receiving {
-                        Some(receiving) => receiving.await,
-                        None => std::future::pending().await,
-                    }
-                });
-                let finished = pin!(async {
-                    match working.next().await {
-                        Some(done) => done,
-                        None => std::future::pending().await,
-                    }
-                });
-                let ms_left = work_until_ms.saturating_sub(now_ms);
-                match clock.within(ms_left, select(received, finished)).await {
-                    Some(Either::Left((messages, _))) => Happened::Received(messages),
-                    Some(Either::Right((done, _))) => Happened::Finished(done),
-                    None => Happened::TimeIsOver,
-                }
-            };
-            match happened {
+            let ms_left = work_until_ms.saturating_sub(now_ms);
+            match next(clock, ms_left, &mut receiving, &mut working).await {
                 Happened::Received(messages) => {
                     receiving = None;
                     // What is under way is seen through either way.
@@ -279,7 +166,7 @@ where
                     for message in messages {
                         let letter = DeadLetter::received(&message);
                         run.met(&letter);
-                        working.push(self.replay(message, letter, work_until_ms));
+                        working.push(replay.run(message, letter));
                     }
                 }
                 Happened::Finished(done) => run.count(done, clock.epoch_ms()),
@@ -328,104 +215,34 @@ where
         }
         Ok(stop)
     }
+}
 
-    /// Replays one dead letter and does with it what was decided.
-    async fn replay(&self, message: Message, letter: DeadLetter, until_ms: u64) -> Done {
-        let step = decide_step(&letter, message.receive_count, self.config.replay_attempts_max);
-        let after = match step {
-            Step::Quarantine(quarantined) => After::Quarantine(quarantined),
-            Step::Replay { event, replay } => {
-                let answer = self.invoke_while_hiding(&message, &event, until_ms).await;
-                if let Err(error) = &answer {
-                    warn!(message = message.id, attempt = replay.attempt, %error, "a replay failed");
-                }
-                decide_after(&letter, replay, answer)
-            }
-        };
-        let after = self.act(&message, after).await;
-        Done { letter, after }
-    }
-
-    /// Invokes the processor, again and again while it is busy, and keeps the message hidden.
-    async fn invoke_while_hiding(
-        &self,
-        message: &Message,
-        event: &str,
-        until_ms: u64,
-    ) -> Result<Answer, InvokeError> {
-        let Ports { queue, clock, .. } = &self.ports;
-        let renewal_ms = VISIBILITY.as_millis() as u64 / 2;
-        let mut invoked = pin!(self.invoke(event, until_ms));
-        loop {
-            if let Some(answer) = clock.within(renewal_ms, invoked.as_mut()).await {
-                return answer;
-            }
-            let renewed = queue.change_visibility(&message.receipt_handle, VISIBILITY).await;
-            if let Err(error) = renewed {
-                warn!(message = message.id, %error, "a dead letter may be replayed twice");
-            }
+/// The next of what is under way to be ready, while there is time.
+async fn next<R, W>(
+    clock: &impl Clock,
+    ms_left: u64,
+    receiving: &mut Option<R>,
+    working: &mut FuturesUnordered<W>,
+) -> Happened
+where
+    R: Future<Output = Result<Vec<Message>, QueueError>> + Unpin,
+    W: Future<Output = Done>,
+{
+    let received = pin!(async {
+        match receiving {
+            Some(receiving) => receiving.await,
+            None => std::future::pending().await,
         }
-    }
-
-    async fn invoke(&self, event: &str, until_ms: u64) -> Result<Answer, InvokeError> {
-        let mut attempts = 0;
-        loop {
-            let Config { processor_function, processor_timeout, .. } = &self.config;
-            let wait = *processor_timeout + ANSWER_MARGIN;
-            let answer = self.ports.functions.invoke(processor_function, event, wait).await;
-            attempts += 1;
-            let pause = BUSY_BACKOFF.pause(attempts, &mut self.rng.borrow_mut());
-            match answer {
-                Err(InvokeError::Throttled { .. })
-                    if self.ports.clock.epoch_ms() + (pause.as_millis() as u64) < until_ms =>
-                {
-                    self.ports.clock.sleep(pause).await;
-                }
-                // Another function's "ok" is no reason to let go of anything.
-                Ok(answer) => {
-                    return Answer::parse(&answer).ok_or_else(|| InvokeError::Failed {
-                        error_type: "UnexpectedAnswer".to_owned(),
-                        message: "it does not say where the log events are".to_owned(),
-                    });
-                }
-                Err(error) => return Err(error),
-            }
+    });
+    let finished = pin!(async {
+        match working.next().await {
+            Some(done) => done,
+            None => std::future::pending().await,
         }
-    }
-
-    /// The next place has it before this one lets go. What could not be done is left to a later run.
-    async fn act(&self, message: &Message, after: After) -> After {
-        let Ports { queue, quarantine, .. } = &self.ports;
-        let receipt = &message.receipt_handle;
-        if let After::Quarantine(letter) = &after {
-            warn!(
-                message = message.id,
-                reason = letter.reason.code(),
-                detail = letter.detail,
-                attempts = letter.attempts,
-                "a dead letter goes to the quarantine"
-            );
-            // With our attributes a message may be larger than it was with Lambda's.
-            for letter in letter.clone().messages() {
-                if let Err(error) = quarantine.send_message(&letter.to_message(0)).await {
-                    warn!(message = message.id, %error, "the quarantine refuses; left in the queue");
-                    return After::Untried;
-                }
-            }
-        }
-        let done = match &after {
-            After::Delivered
-            | After::HandedBack { .. }
-            | After::Quarantined
-            | After::Quarantine(_) => queue.delete_message(receipt).await,
-            After::Failed(pause) => queue.change_visibility(receipt, *pause).await,
-            After::Untried | After::Unavailable(_) => {
-                queue.change_visibility(receipt, Duration::ZERO).await
-            }
-        };
-        if let Err(error) = done {
-            warn!(message = message.id, %error, "a dead letter shows again too early");
-        }
-        after
+    });
+    match clock.within(ms_left, select(received, finished)).await {
+        Some(Either::Left((messages, _))) => Happened::Received(messages),
+        Some(Either::Right((done, _))) => Happened::Finished(done),
+        None => Happened::TimeIsOver,
     }
 }

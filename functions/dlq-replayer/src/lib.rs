@@ -6,11 +6,13 @@ pub mod config;
 pub mod decide;
 pub mod event;
 pub mod handler;
+mod replay;
 pub mod report;
+mod run;
 
 pub use config::Config;
 pub use decide::Stop;
 pub use event::Trigger;
-
-pub use handler::{Ports, ReplayError, Replayer};
+pub use handler::{Ports, Replayer};
 pub use report::Report;
+pub use run::ReplayError;

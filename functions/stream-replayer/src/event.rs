@@ -9,12 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use sluice::{quote, time};
 
+use crate::config::{BYTES_PER_SECOND_MAX, RECORDS_PER_SECOND_MAX};
 use crate::filter::Filter;
-
-/// Ours: 10,000 shards full of single records.
-pub const RECORDS_PER_SECOND_MAX: u32 = 10_000_000;
-/// Ours: 10,000 shards.
-pub const BYTES_PER_SECOND_MAX: u64 = 10_000_000_000;
 
 /// Characters of a parser's error, which may name all of a long member.
 const ERROR_CHARS_MAX: usize = 300;

@@ -72,7 +72,7 @@ where
 fn diagnostic<E: StdError + 'static>(error: &E) -> Diagnostic {
     let error_type = type_name::<E>().rsplit("::").next().unwrap_or_default().to_owned();
     let error_message = with_causes(error);
-    tracing::error!(error_type, error_message, "invocation failed");
+    tracing::error!(error_type, error = error_message, "invocation failed");
     Diagnostic { error_type, error_message }
 }
 
