@@ -76,6 +76,17 @@ class Template:
         """Whether CloudFormation must run macros over it."""
         return "Transform" in self._body
 
+    @property
+    def description(self) -> str:
+        """What the stack is for, on one line."""
+        return " ".join(self._body["Description"].split())
+
+    @property
+    def groups(self) -> list[tuple[str, list[str]]]:
+        """The parameters' names as the console groups them, under their headings."""
+        groups = self._body["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+        return [(group["Label"]["default"], group["Parameters"]) for group in groups]
+
     @staticmethod
     def of(stack: str) -> Template:
         return Template(HERE / f"{stack}.yaml")
@@ -149,10 +160,7 @@ class _Evaluation:
                 for item in self._value(collection, references) or []:
                     text = str(item)
                     bare = re.sub(r"[^0-9A-Za-z]", "", text)
-                    named = {
-                        one.replace(f"&{{{variable}}}", bare).replace(f"${{{variable}}}", text): each
-                        for one, each in body.items()
-                    }
+                    named = {one.replace(f"&{{{variable}}}", bare).replace(f"${{{variable}}}", text): each for one, each in body.items()}
                     yield from self._each(named, {**references, variable: text})
                 continue
             if "Condition" in resource and self._condition(resource["Condition"]) is False:

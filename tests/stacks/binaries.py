@@ -17,7 +17,7 @@ FUNCTIONS = ("log-processor", "dlq-replayer", "scale-up", "scale-down", "archive
 STREAM_ENGINE = "stream-engine"
 # The program `sluice`.
 CLI = "sluice-cli"
-COST_OF_FIRST_BUILD = "about 4 minutes on two cores and 1.5 GB under target/, once"
+COST_OF_FIRST_BUILD = "about 4 minutes on two cores and 2 GB under target/, once"
 
 
 class BuildError(Exception):
@@ -52,7 +52,7 @@ class Build:
             print(f"building {', '.join(packages)}" + (f": {COST_OF_FIRST_BUILD}" if first else ""), flush=True)
             return start_process(held, command, cwd=ROOT)
         with open(self.log, "wb") as log:
-            return start_process(held, ["nice", "-n", "19", *command], cwd=ROOT, stdout=log, stderr=log)
+            return start_process(held, ["nice", *command], cwd=ROOT, stdout=log, stderr=log)
 
     def wait(self, progress: Callable[[str], None] = lambda _: None) -> dict[str, Path]:
         """Their paths, as soon as they are there; `progress` hears what cargo last said in its log."""

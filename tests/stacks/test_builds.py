@@ -59,7 +59,8 @@ def differences(commands: Iterable[str]) -> list[str]:
 
 
 def test_builds_of_one_profile_share_what_they_compile() -> None:
-    """A difference is mended in tests/same-features/Cargo.toml: name there the features that one of the commands lacks."""
+    """A difference is mended in tests/same-features/Cargo.toml: name there the features that one of the commands lacks. A new
+    package with tests has `same-features.workspace = true` among its dev-dependencies."""
     commands = made()
     assert {profile(command) for command in commands} == {"dev", "release", "simulate"}
     # Any act of the demo may be left out, and whoever works on one package tests that alone.

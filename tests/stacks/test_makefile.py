@@ -9,8 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import binaries
+import engines
 import install
 import pytest
 import running
@@ -317,6 +321,40 @@ def test_an_interrupted_build_leaves_no_compiler_behind(target: Path, tmp_path: 
         time.sleep(0.05)
     assert running.identity(compiler) is None
     assert running.is_free(target / "demo")
+
+
+@pytest.fixture
+def background_build(target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], binaries.Build]:
+    """Starts a build in the background, with a script in cargo's place."""
+
+    # Not the engines of the other tests.
+    monkeypatch.setattr(engines, "_started", [])
+
+    def start(script: str) -> binaries.Build:
+        cargo = tmp_path / "bin" / "cargo"
+        cargo.parent.mkdir()
+        cargo.write_text(f"#!/bin/sh\n{script}\n")
+        cargo.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{cargo.parent}:{os.environ['PATH']}")
+        monkeypatch.delenv("SLUICE_SCALE_UP", raising=False)
+        return binaries.Build(running.hold(target / "demo", "a demo", ""), "scale-up", log=tmp_path / "build.log")
+
+    return start
+
+
+def test_a_build_in_the_background_tells_how_far_it_is_and_where_it_failed(background_build: Any, tmp_path: Path) -> None:
+    told: list[str] = []
+    with pytest.raises(binaries.BuildError, match=re.escape(str(tmp_path / "build.log"))):
+        background_build("echo Compiling scale-up; sleep 1.2; exit 101").wait(told.append)
+    assert told[-1] == "Compiling scale-up"
+
+
+def test_a_build_in_the_background_ends_with_the_engines(background_build: Any, tmp_path: Path) -> None:
+    background_build(f"echo $$ > {tmp_path}/compiler; exec sleep 600")
+    while not (tmp_path / "compiler").exists() or not (tmp_path / "compiler").read_text():
+        time.sleep(0.05)
+    engines.stop_started()
+    assert running.identity(int((tmp_path / "compiler").read_text())) is None
 
 
 def test_the_help_names_every_variable_and_the_page_those_of_the_demo() -> None:

@@ -4,11 +4,15 @@
 
 pub mod config;
 pub mod decide;
+pub mod event;
 pub mod handler;
+mod replay;
 pub mod report;
-pub mod wake;
+mod run;
 
 pub use config::Config;
-pub use handler::{Ports, ReplayError, Replayer};
-pub use report::{Report, Stop};
-pub use wake::Wake;
+pub use decide::Stop;
+pub use event::Trigger;
+pub use handler::{Ports, Replayer};
+pub use report::Report;
+pub use run::ReplayError;

@@ -1,27 +1,14 @@
 //! What a run reports: its answer, one line of log, one line of metrics.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sluice::telemetry::{EmfLine, Unit};
+use tracing::info;
 
 use crate::config::Config;
-
-/// Why a run took no more dead letters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stop {
-    /// There were no more.
-    QueueEmpty,
-    /// It took as many as it was asked to.
-    MaxReached,
-    /// The invocation's time is over.
-    OutOfTime,
-    /// One after the other failed.
-    NoProgress,
-    /// The processor's reserved concurrency is zero.
-    ProcessorStopped,
-}
+use crate::decide::Stop;
 
 /// What one run did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +43,6 @@ pub struct Report {
 
 impl Report {
     /// A report of nothing yet.
-    #[must_use]
     pub fn new(hop: u32, dry_run: bool) -> Self {
         Self {
             replayed: 0,
@@ -74,8 +60,26 @@ impl Report {
         }
     }
 
+    /// Logs the run: its numbers and codes as fields, and a sentence.
+    pub fn log(&self) {
+        let reasons = self.reasons.iter().map(|(code, count)| format!("{code}={count}"));
+        info!(
+            stopped = self.stopped.code(),
+            replayed = self.replayed,
+            failed = self.failed,
+            handed_back = self.handed_back,
+            quarantined = self.quarantined,
+            left = self.left,
+            oldest_age_seconds = self.oldest_age_seconds,
+            reasons = reasons.collect::<Vec<_>>().join(" "),
+            hop = self.hop,
+            continues = self.continues,
+            dry_run = self.dry_run,
+            "{self}"
+        );
+    }
+
     /// The EMF line.
-    #[must_use]
     pub fn to_line(&self, config: &Config, now_ms: u64) -> String {
         let mut line = EmfLine::new(now_ms, &[("FunctionName", &config.function_name)]);
         line.metric("DeadLettersReplayed", Unit::Count, self.replayed)
@@ -87,5 +91,25 @@ impl Report {
             line.metric("DeadLettersLeft", Unit::Count, left);
         }
         line.to_line()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { replayed, failed, quarantined, .. } = self;
+        if self.dry_run {
+            let seen: u64 = self.reasons.values().sum();
+            write!(out, "dry run: {seen} dead letters seen, none moved")?;
+        } else {
+            write!(
+                out,
+                "replayed {replayed} dead letters, {failed} failed, {quarantined} quarantined"
+            )?;
+        }
+        write!(out, "; stopped: {}", self.stopped.code())?;
+        if let Some(left) = self.left {
+            write!(out, "; {left} left")?;
+        }
+        out.write_str(if self.continues { "; the next hop continues" } else { "" })
     }
 }

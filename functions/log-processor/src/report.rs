@@ -5,7 +5,7 @@ use sluice::limits::EMF_VALUES_MAX;
 use sluice::logs::{Batch, Payload};
 use sluice::ports::EmitMetrics;
 use sluice::records::{Packing, PutReport, Record};
-use sluice::telemetry::{EmfLine, Fate, FatesByMinute, Unit};
+use sluice::telemetry::{EmfLine, Outcome, OutcomesByMinute, Unit};
 
 use crate::config::Config;
 
@@ -70,7 +70,7 @@ pub(crate) struct Report {
     records_unknown: u64,
     lag_in_ms: Vec<u64>,
     lag_out_ms: Vec<u64>,
-    by_minute: FatesByMinute,
+    by_minute: OutcomesByMinute,
     processing_ms: Vec<u64>,
     /// Whether a payload of anybody else's logs came.
     has_news: bool,
@@ -79,6 +79,11 @@ pub(crate) struct Report {
 impl Report {
     pub fn new(arrived_ms: u64) -> Self {
         Self { arrived_ms, ..Self::default() }
+    }
+
+    /// When the invocation began, in milliseconds since 1970.
+    pub fn arrived_ms(&self) -> u64 {
+        self.arrived_ms
     }
 
     /// What came in and what is wanted of the stream.
@@ -126,12 +131,19 @@ impl Report {
 
     /// What became of each log event, and when that was certain. The time of a replay is not told:
     /// scaling and the alarms take it for what live events wait.
-    pub fn settled(&mut self, payload: &Payload<'_>, fates: &[Fate], is_replay: bool, now_ms: u64) {
-        self.events_lost += fates.iter().filter(|&&fate| fate == Fate::Lost).count() as u64;
+    pub fn settled(
+        &mut self,
+        payload: &Payload<'_>,
+        outcomes: &[Outcome],
+        is_replay: bool,
+        now_ms: u64,
+    ) {
+        self.events_lost +=
+            outcomes.iter().filter(|&&outcome| outcome == Outcome::Lost).count() as u64;
         let timestamps = payload.log_events.iter().map(|event| event.timestamp_ms);
         // What is no log event has no minute that could be trusted.
         let timestamps = timestamps.chain(payload.odd_events.iter().map(|_| i64::MIN));
-        self.by_minute.count(timestamps.zip(fates.iter().copied()), self.arrived_ms);
+        self.by_minute.count(timestamps.zip(outcomes.iter().copied()), self.arrived_ms);
         if !is_replay {
             self.processing_ms.push(now_ms.saturating_sub(self.arrived_ms));
         }

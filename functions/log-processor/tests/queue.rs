@@ -6,8 +6,8 @@ mod world;
 use std::time::Duration;
 
 use fastrand::Rng;
-use log_processor::batch::{Batch, BatchAnswer, Reply};
 use log_processor::config::TransformName;
+use log_processor::event::{BatchAnswer, Reply, SqsBatch};
 use log_processor::{Forwarder, NotForwarded};
 use serde_json::json;
 use sluice::delivery::Reason;
@@ -185,8 +185,8 @@ async fn a_log_group_of_sluice_ends_in_the_queue_without_a_line() {
 #[test]
 fn only_messages_of_sqs_are_a_batch() {
     let event = batch_event(&["{}".to_owned()]);
-    assert_eq!(Batch::parse(&event).expect("a batch").messages[0].body, "{}");
-    assert!(Batch::parse(&format!(" {{\n {}", &event[1..])).is_some());
+    assert_eq!(SqsBatch::parse(&event).expect("a batch").messages[0].body, "{}");
+    assert!(SqsBatch::parse(&format!(" {{\n {}", &event[1..])).is_some());
     for other in [
         String::new(),
         "{}".to_owned(),
@@ -195,7 +195,7 @@ fn only_messages_of_sqs_are_a_batch() {
         r#"{"Records":[{"messageId":"1","body":"{}"}]}"#.to_owned(),
         event.replace("aws:sqs", "aws:kinesis"),
     ] {
-        assert!(Batch::parse(&other).is_none(), "{other}");
+        assert!(SqsBatch::parse(&other).is_none(), "{other}");
     }
 }
 

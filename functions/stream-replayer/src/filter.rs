@@ -8,7 +8,7 @@ use libdeflater::Decompressor;
 use memchr::{memchr, memmem};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use sluice::logs::decode::inflate;
+use sluice::gzip::{inflate, is_gzip};
 use sluice::records::{Deaggregated, deaggregate};
 
 /// A log group's name has up to 512 characters. (CloudWatch Logs API, CreateLogGroup; Nov 2026)
@@ -55,7 +55,7 @@ impl Filter {
         match deaggregate(data) {
             Deaggregated::Aggregate(records) => records.iter().any(|r| self.matches(r.data)),
             Deaggregated::Damaged(_) => true,
-            Deaggregated::Plain if data.starts_with(&[0x1f, 0x8b]) => self.admits_gzip(data),
+            Deaggregated::Plain if is_gzip(data) => self.admits_gzip(data),
             Deaggregated::Plain => self.matches(data),
         }
     }
@@ -208,11 +208,8 @@ fn decoded(inner: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
     use proptest::prelude::*;
+    use sluice::gzip::compress as gzip;
     use sluice::logs::Batch;
     use sluice::records::{Packer, RecordFormat};
 
@@ -220,12 +217,6 @@ mod tests {
 
     fn filter(log_group: Option<&str>, contains: Option<&str>) -> Filter {
         Filter { log_group: log_group.map(str::to_owned), contains: contains.map(str::to_owned) }
-    }
-
-    fn gzip(text: &[u8]) -> Vec<u8> {
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-        gzip.write_all(text).expect("memory");
-        gzip.finish().expect("memory")
     }
 
     /// The event alone, and among others in each format.

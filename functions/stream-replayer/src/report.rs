@@ -1,25 +1,15 @@
 //! What a run reports: its answer, one line of log, one line of metrics.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use sluice::telemetry::{EmfLine, Unit};
+use tracing::info;
 
 use crate::config::Config;
-use crate::decide::Estimate;
-use crate::wake::{Moment, Wake};
-
-/// Why a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stop {
-    /// The target has everything.
-    Done,
-    /// The invocation's time is over.
-    OutOfTime,
-    /// The target or the stream failed too often.
-    Failed,
-    /// Nothing was to be moved.
-    DryRun,
-}
+use crate::decide::{Estimate, Rate, Stop};
+use crate::event::{Moment, Trigger};
+use crate::progress::Progress;
 
 /// A record that the target does not take, and where to find it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,13 +68,12 @@ pub struct Report {
     /// Whether it invoked itself again.
     pub continues: bool,
     /// The event that goes on from here, for a person; `None` when it is done or goes on itself.
-    pub resume: Option<Wake>,
+    pub resume: Option<Trigger>,
 }
 
 impl Report {
     /// A report of nothing yet.
-    #[must_use]
-    pub fn new(config: &Config, wake: &Wake) -> Self {
+    pub fn new(config: &Config, trigger: &Trigger, progress: &Progress) -> Self {
         Self {
             stream: config.stream_name.clone(),
             records: 0,
@@ -96,13 +85,13 @@ impl Report {
             set_aside_records: Vec::new(),
             unmarked: 0,
             target_retries: 0,
-            shards: 0,
+            shards: progress.len(),
             shards_left: 0,
-            shards_expired: 0,
-            may_have_expired: false,
-            reached: wake.from,
+            shards_expired: progress.expired(),
+            may_have_expired: progress.expired() > 0,
+            reached: trigger.from,
             estimate: None,
-            hop: wake.hop,
+            hop: trigger.hop,
             stopped: Stop::DryRun,
             failure: None,
             continues: false,
@@ -110,8 +99,55 @@ impl Report {
         }
     }
 
+    /// Notes how far the run came.
+    pub fn stop(&mut self, stop: Stop, progress: &Progress) {
+        self.stopped = stop;
+        self.records_in_all = progress.records;
+        self.set_aside_in_all = progress.set_aside;
+        self.shards_left = progress.left();
+        self.reached = progress.resume().reached;
+    }
+
+    /// Logs what is about to be replayed.
+    pub fn log_begin(&self, trigger: &Trigger, rate: Rate) {
+        let estimate = self.estimate.as_ref();
+        info!(
+            from = %trigger.from,
+            until = %trigger.until,
+            target = %trigger.target,
+            shards = self.shards,
+            estimated_records = estimate.map(|estimate| estimate.records),
+            estimated_bytes = estimate.map(|estimate| estimate.bytes),
+            estimated_seconds = estimate.map(|estimate| estimate.seconds),
+            records_per_second = rate.records_per_second,
+            bytes_per_second = rate.bytes_per_second,
+            dry_run = trigger.dry_run,
+            "replay starts"
+        );
+    }
+
+    /// Logs the run: its numbers and codes as fields, and a sentence.
+    pub fn log_end(&self) {
+        info!(
+            stream = self.stream,
+            stopped = self.stopped.code(),
+            records = self.records,
+            bytes = self.bytes,
+            records_in_all = self.records_in_all,
+            filtered = self.filtered,
+            set_aside = self.set_aside,
+            unmarked = self.unmarked,
+            target_retries = self.target_retries,
+            shards_left = self.shards_left,
+            reached = %self.reached,
+            failure = self.failure,
+            hop = self.hop,
+            continues = self.continues,
+            "{self}"
+        );
+    }
+
     /// The EMF line. `ReplaysStopped` is 1 when there is more to do and nobody does it.
-    #[must_use]
     pub fn to_line(&self, config: &Config, until: Moment, now_ms: u64) -> String {
         let left_seconds = until.0.saturating_sub(self.reached.0) / 1_000;
         let mut line = EmfLine::new(now_ms, &[("FunctionName", &config.function_name)]);
@@ -121,5 +157,21 @@ impl Report {
             .metric("ReplayWindowLeft", Unit::Seconds, left_seconds)
             .metric("ReplaysStopped", Unit::Count, u64::from(self.resume.is_some()));
         line.to_line()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { records, stream, reached, stopped, set_aside, shards_left, .. } = self;
+        let stopped = stopped.code();
+        write!(out, "replayed {records} records of {stream} up to {reached}, stopped: {stopped}")?;
+        if *set_aside > 0 {
+            write!(out, "; set aside {set_aside}")?;
+        }
+        if *shards_left > 0 {
+            write!(out, "; {shards_left} shards left")?;
+        }
+        let next = if self.continues { "; the next hop continues" } else { "" };
+        out.write_str(next)
     }
 }

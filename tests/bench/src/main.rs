@@ -23,7 +23,7 @@ use crate::worker::{Handler, Worker};
 
 type Error = Box<dyn std::error::Error>;
 
-/// The promise (docs/performance.md): at payloads of this size, the default record format…
+/// The promise (docs/experiments/performance.md): at payloads of this size, the default record format…
 const PROMISE_PAYLOAD_BYTES: usize = 100_000;
 /// …costs at most this share of the plain handler with the same transform.
 const PROMISE_RATIO_MAX: f64 = 0.45;

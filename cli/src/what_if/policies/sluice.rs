@@ -21,7 +21,7 @@ use crate::what_if::template::{parameter, schedule_hours};
 use crate::what_if::world::{Rule, World};
 
 /// Where the rule is documented.
-pub const SOURCE: &str = "docs/architecture.md; the code is shared/sluice/src/scaling";
+pub const SOURCE: &str = "docs/internals/scaling.md; the code is shared/sluice/src/scaling";
 
 /// The off-peak schedule runs every so many seconds.
 const OFF_PEAK_EVERY_SECONDS: u64 = 600;

@@ -6,8 +6,9 @@ use base64_simd::STANDARD;
 use md5::{Digest, Md5};
 use serde::Serialize;
 
-use super::parts::{Part, gzip, parts_of};
+use super::parts::{Part, parts_of};
 use super::{Reason, Replay};
+use crate::gzip;
 use crate::limits::SQS_MESSAGE_BYTES_MAX;
 use crate::logs::Payload;
 use crate::ports::{Message, MessageAttribute, NewMessage};
@@ -63,14 +64,14 @@ impl Destination {
 
 /// What all dead letters of one invocation share.
 #[derive(Debug, Clone, Copy)]
-pub struct Occasion {
+pub struct Invocation {
     /// When the invocation began, in milliseconds since 1970.
     pub now_ms: u64,
     /// The replay that it is, if it is one.
     pub replay: Option<Replay>,
 }
 
-impl Occasion {
+impl Invocation {
     fn attempts(&self) -> u32 {
         self.replay.map_or(0, |replay| replay.attempt)
     }
@@ -106,14 +107,14 @@ struct EventPart<'a> {
 impl DeadLetter {
     /// A raw event, JSON, that cannot be decoded, of whatever size: see [`messages`](Self::messages).
     #[must_use]
-    pub fn undecodable(event: &str, reason: Reason, detail: &str, occasion: Occasion) -> Self {
+    pub fn undecodable(event: &str, reason: Reason, detail: &str, invocation: Invocation) -> Self {
         Self {
             body: escape_for_sqs(event),
             reason,
             detail: shorten(detail),
             log_events: None,
-            attempts: occasion.attempts(),
-            dead_lettered_ms: occasion.dead_lettered_ms(),
+            attempts: invocation.attempts(),
+            dead_lettered_ms: invocation.dead_lettered_ms(),
         }
     }
 
@@ -126,22 +127,22 @@ impl DeadLetter {
         events: &[usize],
         reason: Reason,
         detail: &str,
-        occasion: Occasion,
+        invocation: Invocation,
     ) -> Vec<Self> {
         let letter = Self {
             body: encode(payload, events),
             reason,
             detail: shorten(detail),
             log_events: Some(events.len()),
-            attempts: occasion.attempts(),
-            dead_lettered_ms: occasion.dead_lettered_ms(),
+            attempts: invocation.attempts(),
+            dead_lettered_ms: invocation.dead_lettered_ms(),
         };
         if letter.fits() || events.len() == 1 {
             return letter.messages();
         }
         let (first, second) = events.split_at(events.len() / 2);
-        let mut letters = Self::remainder(payload, first, reason, detail, occasion);
-        letters.append(&mut Self::remainder(payload, second, reason, detail, occasion));
+        let mut letters = Self::remainder(payload, first, reason, detail, invocation);
+        letters.append(&mut Self::remainder(payload, second, reason, detail, invocation));
         letters
     }
 
@@ -169,9 +170,8 @@ impl DeadLetter {
         let event_md5 = &event_md5;
         let to_letter = |part: Part| Self {
             log_events: self.log_events.map(|events| if part.part == 1 { events } else { 0 }),
-            // Of numbers and text, which are JSON whatever is in them.
             body: serde_json::to_string(&EventPart { reason: self.reason.code(), event_md5, part })
-                .unwrap_or_default(),
+                .expect("numbers and text are JSON, whatever is in them"),
             reason,
             detail: detail.clone(),
             ..self
@@ -265,7 +265,7 @@ fn encode(payload: &Payload<'_>, events: &[usize]) -> String {
         json.extend_from_slice(payload.json_of(event));
     }
     json.extend_from_slice(b"]}");
-    format!("{{\"awslogs\":{{\"data\":\"{}\"}}}}", STANDARD.encode_to_string(gzip(&json)))
+    format!("{{\"awslogs\":{{\"data\":\"{}\"}}}}", STANDARD.encode_to_string(gzip::compress(&json)))
 }
 
 #[cfg(test)]
@@ -331,9 +331,9 @@ mod tests {
     #[test]
     fn sqs_takes_whatever_an_event_or_a_service_says() {
         let event = "{\"awslogs\":\"\u{fffe}\u{ffff}\u{fffd}\u{10ffff}\u{7f}\"}";
-        let occasion = Occasion { now_ms: 0, replay: None };
+        let invocation = Invocation { now_ms: 0, replay: None };
         let reason = Reason::NotAnAwslogsEvent;
-        let letter = DeadLetter::undecodable(event, reason, "a\0b\u{1b}\u{ffff}\tc", occasion);
+        let letter = DeadLetter::undecodable(event, reason, "a\0b\u{1b}\u{ffff}\tc", invocation);
         assert_eq!(letter.detail, "a\u{fffd}b\u{fffd}\u{fffd}\tc");
         assert!(letter.body.chars().all(sqs_takes));
         let read = |json: &str| serde_json::from_str::<serde_json::Value>(json).ok();
@@ -344,7 +344,7 @@ mod tests {
     fn what_may_pass_waits_and_what_cannot_is_for_a_person() {
         let replay = |is_last| Some(Replay { attempt: 1, is_last, dead_lettered_ms: 0 });
         for reason in Reason::ALL {
-            let destination = |replay| Occasion { now_ms: 0, replay }.destination(reason);
+            let destination = |replay| Invocation { now_ms: 0, replay }.destination(reason);
             let waits = |delay_seconds| match reason.is_permanent() {
                 true => Destination::Quarantine,
                 false => Destination::DeadLetterQueue { delay_seconds },

@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::logs::SubscriptionEvent;
+
 /// `sluiceReplay` in a replayed event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -16,6 +18,13 @@ pub struct Replay {
     pub is_last: bool,
     /// When the event was first dead-lettered, in milliseconds since 1970.
     pub dead_lettered_ms: u64,
+}
+
+impl Replay {
+    /// The replay that an event belongs to. A mark of another make is no reason to refuse the logs.
+    pub fn of(event: &SubscriptionEvent<'_>) -> Option<Self> {
+        event.replay.and_then(|mark| serde_json::from_str(mark.get()).ok())
+    }
 }
 
 /// What became of an event; the processor's answer to a synchronous invocation.

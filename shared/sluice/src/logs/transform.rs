@@ -16,6 +16,38 @@ pub enum Verdict {
 }
 
 /// Shapes or filters log events one by one.
+///
+/// To use one of your own, give it a name in the log processor's `TransformName` and in the
+/// template's `Transform` parameter.
+///
+/// ```
+/// use sluice::logs::{Batch, Decoder, LogEvent, Payload, Transform, Verdict};
+///
+/// /// Sends errors only, and never a card number.
+/// struct ErrorsWithoutCards;
+///
+/// impl Transform for ErrorsWithoutCards {
+///     fn apply(&self, _: &Payload<'_>, event: &LogEvent<'_>, out: &mut Vec<u8>) -> Verdict {
+///         let message = event.message.value();
+///         if !message.contains("ERROR") {
+///             return Verdict::Drop;
+///         }
+///         let digits = |word: &str| word.len() == 16 && word.bytes().all(|b| b.is_ascii_digit());
+///         let words = message.split(' ').map(|word| if digits(word) { "[card]" } else { word });
+///         out.extend_from_slice(words.collect::<Vec<_>>().join(" ").as_bytes());
+///         Verdict::Keep
+///     }
+/// }
+///
+/// // Two events: "GET /health 200" and "ERROR card 4111111111111111 refused".
+/// let event = br#"{"awslogs":{"data":"H4sIAAAAAAACA3WOTQuCQBCG/8oyZ0PXoqCb0OYpAvUWEZtOuqDusrsWEf73pi+oQ8/xmZl33ht06JyssbgahCWskiI5bESeJ6mAAPSlR0uaEzExJUi3uk6tHgxNQmlMeMHjy+beouxIqwkn44ajK60yXul+rVqP1sFyB64dVImwf56IM/b+oW+gqscruvOKWnnZ0QO+mM+iD8GnLe2lomBhg7L1DYujCMbgHRD/D+DfASLLthkrpa3YjP/CLJ4GhxWM+/EOyf2MoCIBAAA="}}"#;
+/// let mut decoder = Decoder::new();
+/// let payload = decoder.decode(event)?;
+/// let batch = Batch::transform(&ErrorsWithoutCards, &payload);
+/// assert_eq!(batch.bytes_of(&batch.items[0]), b"ERROR card [card] refused");
+/// assert_eq!(batch.filtered, [0]);
+/// # Ok::<(), sluice::logs::DecodeError>(())
+/// ```
 pub trait Transform {
     /// Appends what is to be sent for `event` to `out`. Appended bytes count only when the verdict
     /// is [`Verdict::Keep`].

@@ -83,7 +83,7 @@ pub(super) fn seal<'a>(aggregates: impl Iterator<Item = &'a mut Vec<u8>>) {
 
 // One MD5 is a chain of steps that wait for each other, which leaves a core mostly idle. Eight at
 // once, in the lanes of two vector registers (SSE2 or NEON, which every target has), take about as
-// long as three or four one after the other (docs/performance.md). The lanes do RFC 1321, step by
+// long as three or four one after the other (docs/experiments/performance.md). The lanes do RFC 1321, step by
 // step.
 
 const LANES: usize = 8;

@@ -1,5 +1,7 @@
-//! What an event source mapping of an SQS queue hands over, borrowed from the JSON text, and the
-//! answers to both kinds of event.
+//! What an event source mapping of an SQS queue hands over, and the answers to both kinds of event.
+//!
+//! Not `aws_lambda_events`: it copies each body, and a batch is up to 6 MB of them. Here they are
+//! borrowed from the text that Lambda's runtime holds.
 
 use std::borrow::Cow;
 
@@ -8,7 +10,7 @@ use sluice::delivery::Answer;
 
 /// Messages of the queue before this function.
 #[derive(Debug, Deserialize)]
-pub struct Batch<'a> {
+pub struct SqsBatch<'a> {
     /// The messages, in no order.
     #[serde(borrow, rename = "Records")]
     pub messages: Vec<Message<'a>>,
@@ -28,9 +30,8 @@ pub struct Message<'a> {
     event_source: Cow<'a, str>,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> SqsBatch<'a> {
     /// The batch, when `event` is one.
-    #[must_use]
     pub fn parse(event: &'a str) -> Option<Self> {
         // An event of a subscription has another first member, and may be long.
         let members = event.trim_ascii_start().strip_prefix('{')?.trim_ascii_start();
