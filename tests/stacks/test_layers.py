@@ -16,7 +16,7 @@ CRATES = [*tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["member
 # From the ground up: a module imports only from those before it. A new module gets its place here.
 LAYERS = {
     "shared/sluice": "quote limits config time ports gzip invocation logs records delivery telemetry scaling",
-    "functions/archiver": "config event open join letter report handler",
+    "functions/archiver": "config event open join letter report decide handler",
     "functions/dlq-replayer": "config event decide report run replay handler",
     "functions/log-processor": "config event decide report hand_over forwarder handler",
     "functions/stream-replayer": "config filter event function_event progress decide report run send shard handler",

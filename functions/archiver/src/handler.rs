@@ -1,7 +1,7 @@
 //! One invocation: parse → open → join → put → hand over → answer → report.
 //!
-//! A batch goes through a *window* at a time, so that memory stays bounded however far records
-//! inflate. When a window does not make it, nothing after it is tried: Lambda delivers all of that
+//! A batch goes out a *chunk* at a time, so that memory stays bounded however far records
+//! inflate. When a chunk does not make it, nothing after it is tried: Lambda delivers all of that
 //! again, and whatever had been put would be there twice.
 
 use base64_simd::STANDARD;
@@ -13,14 +13,13 @@ use sluice::records::{CallLimits, Pacer, PutPolicy, PutReport, Record, Stopped, 
 use tracing::{error, warn};
 
 use crate::config::Config;
+use crate::decide::Chunk;
 use crate::event::{BatchResponse, KinesisEvent, KinesisRecord, NotAKinesisEvent};
 use crate::join::Joined;
 use crate::letter::Unarchivable;
 use crate::open::Opener;
 use crate::report::Report;
 
-/// Bytes that are joined up before they are put.
-const WINDOW_BYTES: usize = 16 * 1_048_576;
 /// PutRecordBatch calls in flight, each of up to 4 MiB.
 const PUT_CALLS_IN_FLIGHT_MAX: usize = 2;
 /// Other environments put into the same Firehose.
@@ -32,11 +31,8 @@ const UNAVAILABLE_BACKOFF: Backoff = Backoff::equal_jitter(10_000, 10_000);
 /// The verbs that reach outside.
 #[derive(Debug)]
 pub struct Ports<P, Q, C, M> {
-    /// The Firehose.
     pub firehose: P,
-    /// The on-failure queue.
     pub on_failure: Q,
-    /// Time.
     pub clock: C,
     /// Where EMF lines go.
     pub metrics: M,
@@ -54,25 +50,6 @@ struct Outside<P, Q, C, M> {
     ports: Ports<P, Q, C, M>,
     policy: PutPolicy,
     rng: Rng,
-}
-
-/// What is on its way out, and the places of its records in the batch.
-#[derive(Default)]
-struct Window {
-    joined: Joined,
-    unarchivable: Vec<Unarchivable>,
-    unarchivable_bytes: usize,
-}
-
-impl Window {
-    fn is_full(&self) -> bool {
-        self.joined.bytes + self.unarchivable_bytes >= WINDOW_BYTES
-    }
-
-    fn set_aside(&mut self, unarchivable: Unarchivable) {
-        self.unarchivable_bytes += unarchivable.data.len();
-        self.unarchivable.push(unarchivable);
-    }
 }
 
 impl<P, Q, C, M> Archiver<P, Q, C, M>
@@ -120,10 +97,10 @@ where
         deadline: Deadline,
         report: &mut Report,
     ) -> Option<usize> {
-        let mut window = Window::default();
+        let mut chunk = Chunk::default();
         for (place, record) in records.iter().enumerate() {
             let Ok(data) = STANDARD.decode_to_vec(record.kinesis.data.as_bytes()) else {
-                window.set_aside(Unarchivable {
+                chunk.set_aside(Unarchivable {
                     place,
                     event: 0,
                     reason: Reason::NotBase64,
@@ -139,12 +116,12 @@ where
                     shard = record.shard_id(),
                     sequence_number = &*record.kinesis.sequence_number,
                     damage,
-                    "a damaged record is archived as it came"
+                    "damaged record archived as it came"
                 );
             }
             for (number, event) in opened.events.enumerate() {
-                if let Err(too_large) = window.joined.add(place, event) {
-                    window.set_aside(Unarchivable {
+                if let Err(too_large) = chunk.joined.add(place, event) {
+                    chunk.set_aside(Unarchivable {
                         place,
                         event: number,
                         reason: Reason::EventTooLarge,
@@ -152,8 +129,8 @@ where
                         data: event.to_vec(),
                     });
                 }
-                if window.is_full() {
-                    let full = std::mem::take(&mut window);
+                if chunk.is_full() {
+                    let full = std::mem::take(&mut chunk);
                     let left = self.outside.settle(full, records, deadline, report).await;
                     if left.is_some() {
                         return left;
@@ -161,7 +138,7 @@ where
                 }
             }
         }
-        self.outside.settle(window, records, deadline, report).await
+        self.outside.settle(chunk, records, deadline, report).await
     }
 }
 
@@ -174,18 +151,14 @@ where
     /// Puts and hands over; returns the place of the first record that did not make it.
     async fn settle(
         &mut self,
-        window: Window,
+        chunk: Chunk,
         records: &[KinesisRecord<'_>],
         deadline: Deadline,
         report: &mut Report,
     ) -> Option<usize> {
-        let not_put = self.put(&window.joined, deadline, report).await;
-        let not_put = not_put.into_iter().map(|index| window.joined.first[index]).min();
-        for unarchivable in &window.unarchivable {
-            // What comes again anyway is handed over then.
-            if not_put.is_some_and(|place| place <= unarchivable.place) {
-                break;
-            }
+        let not_put = self.put(&chunk.joined, deadline, report).await;
+        let first_not_put = chunk.first_not_put(&not_put);
+        for unarchivable in chunk.to_hand_over(first_not_put) {
             let record = &records[unarchivable.place];
             match self.hand_over(unarchivable, record, deadline).await {
                 Ok(()) => {
@@ -199,12 +172,12 @@ where
                     );
                 }
                 Err(error) => {
-                    warn!(%error, "the on-failure queue refuses; the record comes again");
+                    warn!(%error, "on-failure queue did not accept the event; the record will be retried");
                     return Some(unarchivable.place);
                 }
             }
         }
-        not_put
+        first_not_put
     }
 
     /// Puts as long as there is time; returns what the Firehose did not take.
@@ -242,7 +215,7 @@ where
             match put.stopped.take() {
                 None => {}
                 Some(Stopped::Permanent { code, detail }) => {
-                    warn!(code, detail, records = pending.len(), "the Firehose cannot be used");
+                    warn!(code, detail, records = pending.len(), "Firehose is unavailable");
                     let pause = UNAVAILABLE_BACKOFF.pause(1, &mut self.rng);
                     if clock.epoch_ms() + pause.as_millis() as u64 >= deadline.work_until_ms() {
                         break;
@@ -250,7 +223,11 @@ where
                     clock.sleep(pause).await;
                 }
                 Some(Stopped::DeadlineReached(reason) | Stopped::AttemptsExhausted(reason)) => {
-                    warn!(reason, records = pending.len(), "the Firehose does not take all of it");
+                    warn!(
+                        reason,
+                        records = pending.len(),
+                        "Firehose did not accept all records in time"
+                    );
                     break;
                 }
             }

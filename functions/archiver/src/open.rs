@@ -16,7 +16,6 @@ pub struct Opener {
     inflated: Vec<u8>,
 }
 
-/// A record's events.
 #[derive(Debug)]
 pub struct Opened<'a> {
     /// One at least, in order.
@@ -30,7 +29,6 @@ pub struct Opened<'a> {
 pub enum Events<'a> {
     /// The record is one event, or none is left.
     Plain(Option<&'a [u8]>),
-    /// Of an aggregate.
     Aggregate(vec::IntoIter<UserRecord<'a>>),
     /// Of newline-delimited text that was compressed; `None` when none is left.
     Lines(Option<&'a [u8]>),

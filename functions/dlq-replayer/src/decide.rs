@@ -71,7 +71,6 @@ pub fn decide_stop(has_failed: bool, left: u64, is_late: bool) -> Option<Stop> {
 pub enum Step {
     /// Invoke the processor with this event.
     Replay {
-        /// The event.
         event: String,
         /// What it says of itself.
         replay: Replay,

@@ -3,7 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What to replay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Trigger {

@@ -34,13 +34,9 @@ const DRY_RUN_MAX: u64 = 1_000;
 /// The verbs that reach outside.
 #[derive(Debug)]
 pub struct Ports<Q, F, C, M> {
-    /// The dead-letter queue.
     pub queue: Q,
-    /// The quarantine.
     pub quarantine: Q,
-    /// Lambda.
     pub functions: F,
-    /// Time.
     pub clock: C,
     /// Where EMF lines go.
     pub metrics: M,

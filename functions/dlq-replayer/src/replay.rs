@@ -46,7 +46,7 @@ where
             Step::Replay { event, replay } => {
                 let answer = self.invoke_while_hiding(&message, &event).await;
                 if let Err(error) = &answer {
-                    warn!(message = message.id, attempt = replay.attempt, %error, "a replay failed");
+                    warn!(message = message.id, attempt = replay.attempt, %error, "replay of dead letter failed");
                 }
                 decide_after(&letter, replay, answer)
             }
@@ -69,7 +69,7 @@ where
             }
             let renewed = self.queue.change_visibility(&message.receipt_handle, VISIBILITY).await;
             if let Err(error) = renewed {
-                warn!(message = message.id, %error, "a dead letter may be replayed twice");
+                warn!(message = message.id, %error, "could not keep the dead letter hidden; it may be replayed twice");
             }
         }
     }
@@ -110,12 +110,12 @@ where
                 reason = letter.reason.code(),
                 detail = letter.detail,
                 attempts = letter.attempts,
-                "a dead letter goes to the quarantine"
+                "dead letter quarantined"
             );
             // With our attributes a message may be larger than it was with Lambda's.
             for letter in letter.clone().messages() {
                 if let Err(error) = quarantine.send_message(&letter.to_message(0)).await {
-                    warn!(message = message.id, %error, "the quarantine refuses; left in the queue");
+                    warn!(message = message.id, %error, "quarantine did not accept the dead letter; it stays in the queue");
                     return After::Untried;
                 }
             }
@@ -131,7 +131,7 @@ where
             }
         };
         if let Err(error) = done {
-            warn!(message = message.id, %error, "a dead letter shows again too early");
+            warn!(message = message.id, %error, "could not settle the dead letter; it becomes visible again too early");
         }
         after
     }

@@ -79,7 +79,6 @@ impl Report {
         );
     }
 
-    /// The EMF line.
     pub fn to_line(&self, config: &Config, now_ms: u64) -> String {
         let mut line = EmfLine::new(now_ms, &[("FunctionName", &config.function_name)]);
         line.metric("DeadLettersReplayed", Unit::Count, self.replayed)
@@ -111,5 +110,50 @@ impl fmt::Display for Report {
             write!(out, "; {left} left")?;
         }
         out.write_str(if self.continues { "; the next hop continues" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sluice_simulated::logged;
+
+    use super::*;
+
+    #[test]
+    fn a_run_is_one_log_line_with_its_codes_as_fields() {
+        let reasons = BTreeMap::from([("deadline".to_owned(), 2), ("not-gzip".to_owned(), 1)]);
+        let (stopped, left) = (Stop::OutOfTime, Some(40));
+        let report =
+            Report { replayed: 2, quarantined: 1, reasons, stopped, left, ..Report::new(3, false) };
+        let lines = logged(|| report.log());
+        assert_eq!(lines.len(), 1);
+        let line = &lines[0];
+        for (name, value) in [
+            ("stopped", json!("out-of-time")),
+            ("replayed", json!(2)),
+            ("left", json!(40)),
+            ("hop", json!(3)),
+            ("reasons", json!("deadline=2 not-gzip=1")),
+            ("dry_run", json!(false)),
+        ] {
+            assert_eq!(line[name], value, "{name}");
+        }
+        let message =
+            "replayed 2 dead letters, 0 failed, 1 quarantined; stopped: out-of-time; 40 left";
+        assert_eq!(line["message"], json!(message));
+    }
+
+    #[test]
+    fn log_and_answer_name_a_stop_alike() {
+        for stop in [
+            Stop::QueueEmpty,
+            Stop::MaxReached,
+            Stop::OutOfTime,
+            Stop::NoProgress,
+            Stop::ProcessorStopped,
+        ] {
+            assert_eq!(json!(stop), json!(stop.code()));
+        }
     }
 }

@@ -16,7 +16,6 @@ pub struct SqsBatch<'a> {
     pub messages: Vec<Message<'a>>,
 }
 
-/// One of them.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message<'a> {
@@ -71,6 +70,5 @@ impl BatchAnswer {
 pub enum Reply {
     /// To an event of a subscription or a replay.
     Event(Answer),
-    /// To a batch.
     Batch(BatchAnswer),
 }

@@ -17,7 +17,6 @@ const CLOSING_MS: u64 = 2_000;
 /// takes it.
 #[derive(Debug, thiserror::Error)]
 pub enum NotForwarded {
-    /// What it said.
     #[error("the queue before the processor refused the payload")]
     Refused(#[from] QueueError),
     /// It gave no answer before the invocation's deadline.

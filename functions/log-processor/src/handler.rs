@@ -30,13 +30,11 @@ const PUT_BACKOFF: Backoff = Backoff::full_jitter(100, 5_000);
 /// The verbs that reach outside.
 #[derive(Debug)]
 pub struct Ports<P, Q, C, M> {
-    /// The stream.
     pub stream: P,
     /// The dead-letter queue, if there is one.
     pub queue: Option<Q>,
     /// The quarantine for what can never succeed; without one that goes to the dead-letter queue.
     pub quarantine: Option<Q>,
-    /// Time.
     pub clock: C,
     /// Where EMF lines go.
     pub metrics: M,
@@ -198,7 +196,7 @@ where
                 Ok(Carried::Settled | Carried::NotForwarded(_)) => {}
                 Ok(Carried::ComesAgain) => answer.comes_again(&message.id),
                 Err(error) => {
-                    warn!(message = %sluice::quote(&message.id), %error, "a payload comes again");
+                    warn!(message = %sluice::quote(&message.id), %error, "payload will be retried");
                     report.hand_over_failed();
                     answer.comes_again(&message.id);
                 }

@@ -36,9 +36,7 @@ impl Place {
 /// What the two queues were given.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Places {
-    /// The dead-letter queue.
     pub dead_letters: Place,
-    /// The quarantine.
     pub quarantined: Place,
 }
 
@@ -160,7 +158,6 @@ impl Report {
         self.has_news || self.undecodable + self.control_messages + self.hand_overs_failed > 0
     }
 
-    /// The invocation fails.
     pub fn hand_over_failed(&mut self) {
         self.hand_overs_failed += 1;
     }

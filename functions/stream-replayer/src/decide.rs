@@ -48,23 +48,16 @@ impl Stop {
 pub enum CannotBegin {
     /// The window is not over.
     #[error("until {until} is in the future, it is {now}: a replay reads the past")]
-    Future {
-        /// Its end.
-        until: Moment,
-        /// Now.
-        now: Moment,
-    },
+    Future { until: Moment, now: Moment },
     /// The window, or its beginning, is gone.
     #[error(
         "the window begins at {from}, and the stream {stream} has nothing before {oldest} any more \
          ({why}); a later \"from\" is needed"
     )]
     Expired {
-        /// Its beginning.
         from: Moment,
         /// The oldest that there may be.
         oldest: Moment,
-        /// The stream.
         stream: String,
         /// Retention, or the stream's age.
         why: String,
@@ -74,29 +67,16 @@ pub enum CannotBegin {
         "the target is {stream}, where the records come from; they are sent there again only with \
          \"allowSameStream\": \"{stream}\""
     )]
-    SameStream {
-        /// The stream.
-        stream: String,
-    },
+    SameStream { stream: String },
     /// `allowSameStream` names another stream.
     #[error("\"allowSameStream\" is {named:?}, and the records come from {stream}")]
-    OtherStreamAllowed {
-        /// What it names.
-        named: String,
-        /// The stream.
-        stream: String,
-    },
+    OtherStreamAllowed { named: String, stream: String },
     /// The replayer would invoke itself with records.
     #[error("the target is the replayer itself")]
     Itself,
     /// The position belongs elsewhere.
     #[error("\"resume\" belongs to the stream {of}, and the records come from {stream}")]
-    ResumeOfAnother {
-        /// Its stream.
-        of: String,
-        /// The stream.
-        stream: String,
-    },
+    ResumeOfAnother { of: String, stream: String },
 }
 
 /// Whether the replay may begin.
@@ -165,7 +145,6 @@ pub struct Estimate {
     /// Records that the stream took within the window, by its metrics: before the filter, an
     /// aggregate counting as one.
     pub records: u64,
-    /// Bytes of them.
     pub bytes: u64,
     /// How long they take at the chosen rate, or at that of the shards that are read at once.
     pub seconds: u64,
@@ -204,9 +183,7 @@ pub fn estimate(
 /// How fast the target is filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Records a second.
     pub records_per_second: u32,
-    /// Bytes a second.
     pub bytes_per_second: u64,
 }
 
@@ -263,7 +240,6 @@ pub enum Response {
     Has(usize),
     /// It was too busy to see them: again, and that was no try.
     Busy,
-    /// It failed: again.
     Failed(String),
     /// Lambda refuses this event, and always will: for what is in it, not for whom it is.
     Refused(String),

@@ -59,7 +59,6 @@ impl From<Moment> for String {
     }
 }
 
-/// Where records go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Target {
@@ -145,13 +144,12 @@ pub struct Resume {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Trigger {
-    /// Records that arrived then or later,
+    /// Where the window begins: what arrived at this time is in it.
     #[serde(deserialize_with = "from_time")]
     pub from: Moment,
-    /// and before then.
+    /// Where it ends: what arrived at this time is not in it.
     #[serde(deserialize_with = "until_time")]
     pub until: Moment,
-    /// Where they go.
     pub target: Target,
     /// Which of them; all when it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -216,13 +214,10 @@ impl Trigger {
     }
 
     /// The event that goes on from `resume`, in the same chain or, by a person, in a new one.
-    #[must_use]
     pub fn resumed(&self, resume: Resume, hop: u32) -> Self {
         Self { resume: Some(resume), hop, ..self.clone() }
     }
 
-    /// The event's text.
-    #[must_use]
     pub fn to_text(&self) -> String {
         serde_json::to_string(self).expect("text and numbers are JSON")
     }

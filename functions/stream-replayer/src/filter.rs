@@ -33,7 +33,6 @@ pub struct Filter {
 
 impl Filter {
     /// What is wrong with it.
-    #[must_use]
     pub fn problem(&self) -> Option<String> {
         let is_good = |text: &Option<String>, max| {
             text.as_ref().is_none_or(|text| !text.is_empty() && text.len() <= max)
@@ -50,7 +49,6 @@ impl Filter {
 
     /// Whether the record goes: aggregates are taken apart and gzip is inflated. What is damaged
     /// goes.
-    #[must_use]
     pub fn admits(&self, data: &[u8]) -> bool {
         match deaggregate(data) {
             Deaggregated::Aggregate(records) => records.iter().any(|r| self.matches(r.data)),

@@ -37,11 +37,8 @@ pub struct Ports<S, T, F, W, C, M, N> {
     pub source: S,
     /// The streams that may be written to.
     pub streams: T,
-    /// Lambda.
     pub functions: F,
-    /// CloudWatch.
     pub cloudwatch: W,
-    /// Time.
     pub clock: C,
     /// Where EMF lines go.
     pub metrics: M,
@@ -62,10 +59,8 @@ pub enum ReplayError {
     /// The stream cannot be looked at.
     #[error("the stream cannot be looked at: {0}")]
     Source(String),
-    /// Nothing came through.
     #[error("nothing was replayed: {failure}; to continue, send {resume}")]
     NoProgress {
-        /// What failed.
         failure: String,
         /// The event that continues.
         resume: String,
@@ -75,7 +70,6 @@ pub enum ReplayError {
     NextHop {
         /// The event that continues.
         resume: String,
-        /// Why not.
         #[source]
         source: InvokeError,
     },
@@ -212,7 +206,7 @@ where
             }
             Ok(_) => None,
             Err(error) => {
-                warn!(%error, "no estimate");
+                warn!(%error, "metrics could not be read; replaying without an estimate");
                 None
             }
         }

@@ -24,7 +24,6 @@ async fn main() -> Result<(), Error> {
     .await
 }
 
-/// The function's log.
 struct Log;
 
 impl NoteResume for Log {

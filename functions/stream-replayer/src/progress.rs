@@ -50,7 +50,6 @@ pub struct Progress {
 
 impl Progress {
     /// A progress over the listed shards, from the beginning or from where `trigger` says.
-    #[must_use]
     pub fn new(stream: &str, trigger: &Trigger, mut shards: Vec<ShardLineage>) -> Self {
         shards.sort_by(|one, other| one.id.cmp(&other.id));
         let resume = trigger.resume.clone();
@@ -84,31 +83,26 @@ impl Progress {
     }
 
     /// Shards that are listed.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.shards.len()
     }
 
     /// Whether no shard is listed.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.shards.is_empty()
     }
 
     /// Shards that are not done.
-    #[must_use]
     pub fn left(&self) -> usize {
         self.active.len() + self.shards.len() - self.next
     }
 
     /// Shards that were under way and are gone by retention.
-    #[must_use]
     pub fn expired(&self) -> usize {
         self.expired
     }
 
     /// The shards under way.
-    #[must_use]
     pub fn under_way(&self) -> Vec<String> {
         self.active.keys().cloned().collect()
     }
@@ -160,7 +154,6 @@ impl Progress {
     }
 
     /// Where a shard goes on: at `from_ms` when it gave nothing yet.
-    #[must_use]
     pub fn read_from(&self, id: &str, from_ms: u64) -> ReadFrom {
         match self.active.get(id).map(|cursor| cursor.after.as_str()) {
             None | Some("") => ReadFrom::At(from_ms),
@@ -169,7 +162,6 @@ impl Progress {
     }
 
     /// The target has everything that arrived before.
-    #[must_use]
     pub fn reached_ms(&self) -> u64 {
         // A child begins where its parents end, and is no further than they are.
         let waiting = self.shards[self.next..].iter().map(|shard| self.begins_ms(shard));
@@ -178,7 +170,6 @@ impl Progress {
     }
 
     /// What goes on from here.
-    #[must_use]
     pub fn resume(&self) -> Resume {
         Resume {
             stream: self.stream.clone(),

@@ -15,9 +15,7 @@ use crate::progress::Progress;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SetAside {
-    /// Its shard.
     pub shard: String,
-    /// Its sequence number.
     pub sequence_number: String,
     /// What the target said.
     pub why: String,
@@ -61,9 +59,7 @@ pub struct Report {
     pub estimate: Option<Estimate>,
     /// How often the replayer had invoked itself before.
     pub hop: u32,
-    /// Why it ended.
     pub stopped: Stop,
-    /// What failed.
     pub failure: Option<String>,
     /// Whether it invoked itself again.
     pub continues: bool,
@@ -173,5 +169,81 @@ impl fmt::Display for Report {
         }
         let next = if self.continues { "; the next hop continues" } else { "" };
         out.write_str(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+    use sluice_simulated::logged;
+
+    use super::*;
+
+    fn report() -> (Report, Trigger) {
+        let config = Config {
+            stream_name: "logs".to_owned(),
+            records_per_second: 1_000,
+            bytes_per_second: 1_000_000,
+            shards_at_once: 4,
+            target_timeout: Duration::from_secs(60),
+            target_attempts_max: 10,
+            replay_hops_max: 16,
+            function_name: "stream-replayer".to_owned(),
+        };
+        let event =
+            r#"{"from":"2026-11-21T08:00:00Z","until":"2026-11-21T09:00:00Z","target":"stream:x"}"#;
+        let trigger = Trigger::parse(event).expect("a trigger");
+        let progress = Progress::new("logs", &trigger, Vec::new());
+        (Report::new(&config, &trigger, &progress), trigger)
+    }
+
+    #[test]
+    fn a_run_is_one_log_line_with_its_codes_as_fields() {
+        let (report, _) = report();
+        let failure = Some("shardId-0: gone".to_owned());
+        let report =
+            Report { records: 7, shards_left: 2, stopped: Stop::Failed, failure, ..report };
+        let lines = logged(|| report.log_end());
+        assert_eq!(lines.len(), 1);
+        let line = &lines[0];
+        for (name, value) in [
+            ("stopped", json!("failed")),
+            ("records", json!(7)),
+            ("shards_left", json!(2)),
+            ("reached", json!("2026-11-21T08:00:00Z")),
+            ("failure", json!("shardId-0: gone")),
+            ("continues", json!(false)),
+        ] {
+            assert_eq!(line[name], value, "{name}");
+        }
+        let message =
+            "replayed 7 records of logs up to 2026-11-21T08:00:00Z, stopped: failed; 2 shards left";
+        assert_eq!(line["message"], json!(message));
+    }
+
+    #[test]
+    fn what_is_about_to_be_replayed_is_logged_as_numbers() {
+        let (mut report, trigger) = report();
+        report.estimate = Some(Estimate { records: 9, bytes: 900, seconds: 3 });
+        let rate = Rate { records_per_second: 500, bytes_per_second: 1_000 };
+        let lines = logged(|| report.log_begin(&trigger, rate));
+        assert_eq!(lines.len(), 1);
+        let line = &lines[0];
+        let numbers = ["estimated_records", "estimated_seconds", "records_per_second"];
+        assert_eq!(numbers.map(|name| line[name].as_u64()), [Some(9), Some(3), Some(500)]);
+        report.estimate = None;
+        let lines = logged(|| report.log_begin(&trigger, rate));
+        assert_eq!(lines.len(), 1);
+        let line = &lines[0];
+        assert_eq!(line["estimated_records"], Value::Null);
+    }
+
+    #[test]
+    fn log_and_answer_name_a_stop_alike() {
+        for stop in [Stop::Done, Stop::OutOfTime, Stop::Failed, Stop::DryRun] {
+            assert_eq!(json!(stop), json!(stop.code()));
+        }
     }
 }

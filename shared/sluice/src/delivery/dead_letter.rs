@@ -53,7 +53,6 @@ pub enum Destination {
 
 impl Destination {
     /// `DelaySeconds`.
-    #[must_use]
     pub fn delay_seconds(self) -> u32 {
         match self {
             Self::DeadLetterQueue { delay_seconds } => delay_seconds,
@@ -81,7 +80,6 @@ impl Invocation {
     }
 
     /// Where a dead letter of this invocation goes.
-    #[must_use]
     pub fn destination(&self, reason: Reason) -> Destination {
         match self.replay {
             _ if reason.is_permanent() => Destination::Quarantine,
@@ -106,7 +104,6 @@ struct EventPart<'a> {
 
 impl DeadLetter {
     /// A raw event, JSON, that cannot be decoded, of whatever size: see [`messages`](Self::messages).
-    #[must_use]
     pub fn undecodable(event: &str, reason: Reason, detail: &str, invocation: Invocation) -> Self {
         Self {
             body: escape_for_sqs(event),
@@ -121,7 +118,6 @@ impl DeadLetter {
     /// The given events of `payload`, as one or more events of the incoming shape, each of which
     /// fits a message. Fields that nobody here knows are in them, too. A single event that fits none
     /// comes in parts.
-    #[must_use]
     pub fn remainder(
         payload: &Payload<'_>,
         events: &[usize],
@@ -149,7 +145,6 @@ impl DeadLetter {
     /// Messages that hold all of it, whatever its size: itself, if need be without a detail; or parts
     /// of its body, which only a person can put together, and which are for the quarantine. The log
     /// events are counted in the first.
-    #[must_use]
     pub fn messages(self) -> Vec<Self> {
         if self.fits() {
             return vec![self];
@@ -185,7 +180,6 @@ impl DeadLetter {
     }
 
     /// The same with another detail.
-    #[must_use]
     pub fn because(self, detail: &str) -> Self {
         Self { detail: shorten(detail), ..self }
     }
@@ -193,7 +187,6 @@ impl DeadLetter {
     /// A dead letter as a queue gave it back: the processor's, or the raw event that Lambda itself
     /// sends, which has `ErrorMessage` in place of a reason. Nothing in it is trusted: attributes
     /// that are missing or make no sense are as if it were the event's first day.
-    #[must_use]
     pub fn received(message: &Message) -> Self {
         let text = |name| message.attributes.get(name).map(String::as_str);
         let reason: Option<Reason> = text("Reason").and_then(|code| code.parse().ok());
@@ -213,7 +206,6 @@ impl DeadLetter {
     }
 
     /// The message that carries it; the queue hides it for `delay_seconds`.
-    #[must_use]
     pub fn to_message(&self, delay_seconds: u32) -> NewMessage<'_> {
         let attribute = |name, data_type, value| MessageAttribute { name, data_type, value };
         let mut attributes = vec![
@@ -245,7 +237,6 @@ fn sqs_takes(c: char) -> bool {
 
 /// The same JSON without the characters that SQS refuses. JSON has them in strings only, and no
 /// control characters.
-#[must_use]
 pub fn escape_for_sqs(json: &str) -> String {
     json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }

@@ -24,7 +24,6 @@ pub struct Part {
 }
 
 /// Cuts `whole` into as few parts as hold it: one at least.
-#[must_use]
 pub fn parts_of(whole: &[u8]) -> Vec<Part> {
     let gzip = gzip::compress(whole);
     let pieces = gzip.chunks(PART_BYTES_MAX);

@@ -68,7 +68,6 @@ impl Reason {
     ];
 
     /// As the message attribute has it.
-    #[must_use]
     pub fn code(self) -> &'static str {
         match self {
             Self::RefusedTooOften => "refused-too-often",
@@ -92,7 +91,6 @@ impl Reason {
     }
 
     /// Whether the same code can never deliver it.
-    #[must_use]
     pub fn is_permanent(self) -> bool {
         !matches!(
             self,

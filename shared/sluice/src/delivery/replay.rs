@@ -50,7 +50,6 @@ pub struct Answer {
 impl Answer {
     /// An answer as a function gave it; `None` when it is another function's, or does not say of
     /// each log event where it is.
-    #[must_use]
     pub fn parse(answer: &str) -> Option<Self> {
         let answer: Self = serde_json::from_str(answer).ok()?;
         let somewhere = [
@@ -74,7 +73,6 @@ struct Event<'a> {
 
 /// `body` as an event that tells the processor of the replay; `None` when it is no JSON object
 /// with `awslogs`, which no processor could decode.
-#[must_use]
 pub fn replayed_event(body: &str, replay: Replay) -> Option<String> {
     if !body.trim_ascii_start().starts_with('{') {
         return None;

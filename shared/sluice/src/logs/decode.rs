@@ -108,7 +108,6 @@ pub struct OddEvent<'a> {
 
 impl OddEvent<'_> {
     /// What is wrong with it, for people.
-    #[must_use]
     pub fn detail(&self) -> String {
         match &self.error {
             DecodeError::OtherShape { expected, offset } => {
@@ -145,13 +144,11 @@ pub struct Payload<'a> {
 
 impl Payload<'_> {
     /// How many events came in, odd ones included.
-    #[must_use]
     pub fn events(&self) -> usize {
         self.log_events.len() + self.odd_events.len()
     }
 
     /// An event as it came; odd ones are counted after the others.
-    #[must_use]
     pub fn json_of(&self, event: usize) -> &[u8] {
         match event.checked_sub(self.log_events.len()) {
             None => self.log_events[event].json.as_bytes(),
@@ -172,7 +169,6 @@ pub struct Decoder {
 
 impl Decoder {
     /// A decoder without buffers yet.
-    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }

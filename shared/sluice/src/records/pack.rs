@@ -72,7 +72,6 @@ const GZIP_GUESSES_MAX: usize = 5;
 
 impl Packer {
     /// A packer that fills records up to `record_bytes_target` bytes, partition key included.
-    #[must_use]
     pub fn new(format: RecordFormat, record_bytes_target: usize) -> Self {
         Self {
             format,
