@@ -34,6 +34,23 @@ def test_the_readme_is_read_in_a_few_minutes() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
 
 
+def test_every_page_that_the_code_names_is_there() -> None:
+    named = subprocess.run(
+        ["git", "grep", "-hoE", r"(^|[^/a-zA-Z])docs/[a-z/-]+[.](md|svg|png)", "--", ":!*.md", ":!tests/stacks/test_docs.py"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    pages = {line[line.index("docs/") :] for line in named.stdout.splitlines()}
+    assert "docs/runbook.md" in pages
+    assert {page for page in pages if not (ROOT / page).exists()} == set()
+
+
+def test_the_index_lists_every_decision() -> None:
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
+    for page in sorted((ROOT / "docs" / "decisions").glob("[a-z]*.md")):
+        for question in re.findall(r"^## (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+            assert f"- [{question}]({page.name}#" in index, f"{page.name}: {question}"
+
+
 def test_every_test_that_the_page_names_is_there() -> None:
     page = (ROOT / "docs" / "internals" / "reported-elsewhere.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| # |")]
