@@ -9,7 +9,7 @@ use sluice::ports::{ControlError, ControlPlane};
 use sluice::scaling::ledger::TAG_RESHARDS;
 use sluice::scaling::shard_metrics::TAG_SHARD_METRICS;
 use sluice::scaling::state::State;
-use sluice::scaling::{Act, Decision, Ledger, ShardMetricsAct};
+use sluice::scaling::{Action, Decision, Ledger, ShardMetricsAction};
 
 /// A refused reshard call is tried again after an hour: until then shards are split one by one.
 const LIMIT_HOLD_SECONDS: u64 = 3_600;
@@ -21,36 +21,38 @@ pub async fn act<W: ControlPlane>(
     decision: &Decision,
     now_ms: u64,
 ) -> Result<(), ControlError> {
-    for act in &decision.acts {
-        let made = match act {
-            Act::SaveState(state) => save(world, state, decision, now_ms).await,
-            act => make(world, act).await,
+    for action in &decision.actions {
+        let made = match action {
+            Action::SaveState(state) => save(world, state, decision, now_ms).await,
+            action => make(world, action).await,
         };
         let Err(error) = made else { continue };
-        match (act, error.code.as_str()) {
-            (Act::UpdateShardCount(_), "ResourceInUseException") => {
+        match (action, error.code.as_str()) {
+            (Action::UpdateShardCount(_), "ResourceInUseException") => {
                 info!("somebody else is resharding; the next wake-up looks again");
                 // The call was refused for certain: it must not count for a day. Whoever was quicker
                 // has noted a call since.
                 let ledger = noted(world).await?.without_call(now_ms);
                 return note(world, &ledger).await;
             }
-            (Act::SplitShard { .. } | Act::MergeShards { .. }, "ResourceInUseException") => {
+            (Action::SplitShard { .. } | Action::MergeShards { .. }, "ResourceInUseException") => {
                 info!("somebody else is resharding; the next wake-up looks again");
                 return Ok(());
             }
-            (Act::UpdateShardCount(_), "LimitExceededException") => {
+            (Action::UpdateShardCount(_), "LimitExceededException") => {
                 warn!("no reshard call is left, whatever the ledger says");
                 let ledger = exhausted(noted(world).await?, decision.reshards_left, now_ms);
                 return note(world, &ledger).await;
             }
             // Fewer processors than shards make data late; stopping here would keep the shards from
             // growing, too.
-            (Act::PutConcurrency { .. }, _) if decision.shards_after() >= decision.open_shards => {
+            (Action::PutConcurrency { .. }, _)
+                if decision.shards_after() >= decision.open_shards =>
+            {
                 warn!(%error, "the concurrency cannot be raised");
             }
             // Scaling does without them, and the next wake-up tries again.
-            (Act::ShardMetrics(_), _) => {
+            (Action::ShardMetrics(_), _) => {
                 warn!(%error, "the metrics of each shard cannot be switched");
                 return Ok(());
             }
@@ -60,32 +62,32 @@ pub async fn act<W: ControlPlane>(
     Ok(())
 }
 
-async fn make<W: ControlPlane>(world: &W, act: &Act) -> Result<(), ControlError> {
-    match act {
+async fn make<W: ControlPlane>(world: &W, action: &Action) -> Result<(), ControlError> {
+    match action {
         // Written by `save`.
-        Act::SaveState(_) => Ok(()),
-        Act::UpdateShardCount(target) => world.update_shard_count(*target).await,
-        Act::SplitShard { shard_id, new_starting_hash_key } => {
+        Action::SaveState(_) => Ok(()),
+        Action::UpdateShardCount(target) => world.update_shard_count(*target).await,
+        Action::SplitShard { shard_id, new_starting_hash_key } => {
             world.split_shard(shard_id, *new_starting_hash_key).await
         }
-        Act::MergeShards { shard_id, adjacent_shard_id } => {
+        Action::MergeShards { shard_id, adjacent_shard_id } => {
             world.merge_shards(shard_id, adjacent_shard_id).await
         }
-        Act::PutConcurrency { function, reserved } => {
+        Action::PutConcurrency { function, reserved } => {
             world.put_reserved_concurrency(function, *reserved).await
         }
-        Act::PutThreshold { alarm, threshold } => {
+        Action::PutThreshold { alarm, threshold } => {
             world.put_alarm_threshold(alarm, *threshold).await
         }
-        Act::Rearm { alarm } => world.rearm_alarm(alarm).await,
-        Act::ShardMetrics(ShardMetricsAct::Note(switched)) => {
+        Action::Rearm { alarm } => world.rearm_alarm(alarm).await,
+        Action::ShardMetrics(ShardMetricsAction::Note(switched)) => {
             let tag = (TAG_SHARD_METRICS.to_owned(), switched.to_tag());
             world.add_tags(&BTreeMap::from([tag])).await
         }
-        Act::ShardMetrics(ShardMetricsAct::Enable(metrics)) => {
+        Action::ShardMetrics(ShardMetricsAction::Enable(metrics)) => {
             world.enable_shard_metrics(metrics).await
         }
-        Act::ShardMetrics(ShardMetricsAct::Disable(metrics)) => {
+        Action::ShardMetrics(ShardMetricsAction::Disable(metrics)) => {
             world.disable_shard_metrics(metrics).await
         }
     }
@@ -100,7 +102,12 @@ async fn save<W: ControlPlane>(
     now_ms: u64,
 ) -> Result<(), ControlError> {
     let reshards = match noted(world).await {
-        Ok(ledger) if decision.acts.iter().any(|act| matches!(act, Act::UpdateShardCount(_))) => {
+        Ok(ledger)
+            if decision
+                .actions
+                .iter()
+                .any(|action| matches!(action, Action::UpdateShardCount(_))) =>
+        {
             ledger.with_call(now_ms)
         }
         Ok(ledger) => ledger,

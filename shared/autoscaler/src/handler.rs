@@ -3,11 +3,11 @@
 use tracing::{info, warn};
 
 use crate::act::act;
-use crate::event::{UnknownWake, Woken, parse_wake};
+use crate::event::{Event, UnknownEvent, parse_event};
 use crate::observe::observe;
 use crate::{AlarmNames, ScalingConfig};
 use sluice::ports::{Clock, ControlError, ControlPlane, EmitMetrics};
-use sluice::scaling::{Act, Decision, Floor, Lease, Observation, Policy, Wake};
+use sluice::scaling::{Action, Decision, Floor, Lease, Observation, Policy, Trigger};
 use sluice::telemetry::{EmfLine, Unit};
 
 /// Why a wake-up failed. The next one decides anew, so nothing is lost by it but time.
@@ -15,7 +15,7 @@ use sluice::telemetry::{EmfLine, Unit};
 pub enum ScalingError {
     /// The event wakes nobody.
     #[error(transparent)]
-    UnknownWake(#[from] UnknownWake),
+    UnknownEvent(#[from] UnknownEvent),
     /// The alarm is none of this stream's.
     #[error(
         "the alarm {name} is none of the stream's ({known}): take the function out of its actions"
@@ -51,10 +51,10 @@ pub enum ScalingError {
 }
 
 /// Refuses what cannot be meant, before anything is looked at or done.
-fn check(config: &ScalingConfig, wake: &Wake) -> Result<(), ScalingError> {
+fn check(config: &ScalingConfig, trigger: &Trigger) -> Result<(), ScalingError> {
     let AlarmNames { bytes, records, refused, fast } = &config.alarms;
-    match wake {
-        Wake::Alarm(name) => {
+    match trigger {
+        Trigger::Alarm(name) => {
             let known = [Some(bytes), Some(records), Some(refused), fast.as_ref()];
             if known.contains(&Some(name)) {
                 return Ok(());
@@ -62,14 +62,14 @@ fn check(config: &ScalingConfig, wake: &Wake) -> Result<(), ScalingError> {
             let known: Vec<&str> = known.into_iter().flatten().map(String::as_str).collect();
             Err(ScalingError::ForeignAlarm { name: name.clone(), known: known.join(", ") })
         }
-        Wake::Floor(Floor { shards: wanted, .. }) | Wake::Person(wanted) => {
+        Trigger::Floor(Floor { shards: wanted, .. }) | Trigger::Manual(wanted) => {
             let Policy { shard_count_min: min, shard_count_max: max, .. } = config.policy;
             if (min..=max).contains(wanted) {
                 return Ok(());
             }
             Err(ScalingError::OutOfBounds { wanted: *wanted, min, max })
         }
-        Wake::Reconcile | Wake::OffPeak => Ok(()),
+        Trigger::Reconcile | Trigger::OffPeak => Ok(()),
     }
 }
 
@@ -84,13 +84,13 @@ pub async fn run<W: ControlPlane, C: Clock, M: EmitMetrics>(
     decide: fn(&Policy, &Observation) -> Decision,
 ) -> Result<(), ScalingError> {
     let now_ms = clock.epoch_ms();
-    let woken = parse_wake(event, now_ms)?;
-    check(config, &woken.wake)?;
-    let dry_run = config.dry_run || woken.dry_run;
-    let seen = observe(world, config, woken.clone(), now_ms).await?;
+    let event = parse_event(event, now_ms)?;
+    check(config, &event.trigger)?;
+    let dry_run = config.dry_run || event.dry_run;
+    let seen = observe(world, config, event.clone(), now_ms).await?;
     let decision = decide(&config.policy, &seen);
-    if !config.reserve_concurrency && !dry_run && !decision.acts.is_empty() {
-        return act_alone(config, world, clock, metrics, woken, &seen, decide).await;
+    if !config.reserve_concurrency && !dry_run && !decision.actions.is_empty() {
+        return act_alone(config, world, clock, metrics, event, &seen, decide).await;
     }
     conclude(config, world, metrics, &seen, &decision, dry_run).await
 }
@@ -102,26 +102,26 @@ async fn act_alone<W: ControlPlane, C: Clock, M: EmitMetrics>(
     world: &W,
     clock: &C,
     metrics: &M,
-    woken: Woken,
+    event: Event,
     seen: &Observation,
     decide: fn(&Policy, &Observation) -> Decision,
 ) -> Result<(), ScalingError> {
     let now_ms = clock.epoch_ms();
     let held = seen.lease.clone().filter(|lease| lease.is_valid(now_ms));
     if let Some(other) = held {
-        return yield_to(&other, &woken.wake, now_ms);
+        return yield_to(&other, &event.trigger, now_ms);
     }
     let mut rng = fastrand::Rng::new();
     let lease = Lease::draw(now_ms, config.timeout_seconds, &mut rng);
     world.add_tags(&lease.to_tags()).await?;
     clock.sleep(Lease::pause(&mut rng)).await;
     let now_ms = clock.epoch_ms();
-    let wake = woken.wake.clone();
-    let seen = observe(world, config, woken, now_ms).await?;
+    let trigger = event.trigger.clone();
+    let seen = observe(world, config, event, now_ms).await?;
     match &seen.lease {
         Some(holder) if *holder == lease => {}
-        Some(other) => return yield_to(other, &wake, now_ms),
-        None => return yield_to(&Lease { until_seconds: 0, ..lease }, &wake, now_ms),
+        Some(other) => return yield_to(other, &trigger, now_ms),
+        None => return yield_to(&Lease { until_seconds: 0, ..lease }, &trigger, now_ms),
     }
     let decision = decide(&config.policy, &seen);
     let ended = conclude(config, world, metrics, &seen, &decision, false).await;
@@ -136,12 +136,12 @@ async fn act_alone<W: ControlPlane, C: Clock, M: EmitMetrics>(
 
 /// Leaves the work to the holder. The next wake-up looks again, but for an order, which only Lambda
 /// brings again.
-fn yield_to(other: &Lease, wake: &Wake, now_ms: u64) -> Result<(), ScalingError> {
+fn yield_to(other: &Lease, trigger: &Trigger, now_ms: u64) -> Result<(), ScalingError> {
     let seconds = other.until_seconds.saturating_sub(now_ms / 1_000);
-    if matches!(wake, Wake::Person(_) | Wake::Floor(_)) {
+    if matches!(trigger, Trigger::Manual(_) | Trigger::Floor(_)) {
         return Err(ScalingError::LeaseHeld { seconds });
     }
-    info!(?wake, seconds, "another scaler is at work; the next wake-up looks again");
+    info!(?trigger, seconds, "another scaler is at work; the next wake-up looks again");
     Ok(())
 }
 
@@ -155,7 +155,7 @@ async fn conclude<W: ControlPlane, M: EmitMetrics>(
     dry_run: bool,
 ) -> Result<(), ScalingError> {
     info!(
-        wake = ?seen.wake,
+        trigger = ?seen.trigger,
         stream = config.stream_name,
         status = ?seen.status,
         open_shards = seen.open_shards,
@@ -184,11 +184,11 @@ fn report(config: &ScalingConfig, seen: &Observation, decision: &Decision) -> St
     line.to_line()
 }
 
-/// Reserved concurrency of all functions once the decision's acts have taken effect.
+/// Reserved concurrency of all functions once the decision's actions have taken effect.
 fn concurrency_limit(seen: &Observation, decision: &Decision) -> u32 {
     let after = |name: &str| {
-        decision.acts.iter().find_map(|act| match act {
-            Act::PutConcurrency { function, reserved } if function == name => Some(*reserved),
+        decision.actions.iter().find_map(|action| match action {
+            Action::PutConcurrency { function, reserved } if function == name => Some(*reserved),
             _ => None,
         })
     };

@@ -14,7 +14,7 @@ use sluice::scaling::{
 };
 
 use crate::ScalingConfig;
-use crate::event::Woken;
+use crate::event::Event;
 use sluice::ports::{Alarm, ControlError, ControlPlane, DataPoint, MetricQuery};
 use sluice::quote;
 use sluice::telemetry::NAMESPACE;
@@ -31,7 +31,7 @@ const MINUTES_NOW: u64 = 5;
 pub async fn observe<W: ControlPlane>(
     world: &W,
     config: &ScalingConfig,
-    woken: Woken,
+    event: Event,
     now_ms: u64,
 ) -> Result<Observation, ControlError> {
     let summary = world.describe_stream().await.map_err(|error| advise(error, config))?;
@@ -54,8 +54,8 @@ pub async fn observe<W: ControlPlane>(
     }
     let mut seen = Observation {
         now_ms,
-        wake: woken.wake,
-        off_peak: woken.off_peak,
+        trigger: event.trigger,
+        off_peak: event.off_peak,
         status: summary.status,
         open_shards: summary.open_shards,
         goal: state.goal,

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use sluice::ports::{Alarm, Clock, EmitMetrics};
 use sluice::scaling::cost::dollars_per_hour;
 use sluice::scaling::{
-    Act, AlarmState, Decision, Ledger, Observation, Policy, ShardLevelMetrics, decide_scale_down,
-    decide_scale_up,
+    Action, AlarmState, Decision, Ledger, Observation, Policy, ShardLevelMetrics,
+    decide_scale_down, decide_scale_up,
 };
 use sluice_autoscaler::{AlarmNames, ScalingConfig, ScalingError, run as run_with};
 use sluice_simulated::clock::BEGIN_EPOCH_MS;
@@ -405,8 +405,8 @@ fn decides(mutation: Mutation) -> (Option<Decide>, Option<Decide>) {
             None,
             Some(|policy, seen| {
                 let mut decision = decide_scale_down(policy, seen);
-                for act in &mut decision.acts {
-                    if let Act::UpdateShardCount(target) = act {
+                for action in &mut decision.actions {
+                    if let Action::UpdateShardCount(target) = action {
                         *target = (seen.open_shards / 2).max(policy.shard_count_default);
                     }
                 }
@@ -433,15 +433,18 @@ fn decides(mutation: Mutation) -> (Option<Decide>, Option<Decide>) {
                 let ahead =
                     Observation { open_shards: after, goal: None, shards: None, ..seen.clone() };
                 let early = decide_scale_up(policy, &ahead);
-                let mut acts: Vec<Act> = early
-                    .acts
+                let mut actions: Vec<Action> = early
+                    .actions
                     .into_iter()
-                    .filter(|act| {
-                        matches!(act, Act::PutConcurrency { .. } | Act::PutThreshold { .. })
+                    .filter(|action| {
+                        matches!(
+                            action,
+                            Action::PutConcurrency { .. } | Action::PutThreshold { .. }
+                        )
                     })
                     .collect();
-                acts.extend(decision.acts);
-                Decision { acts, ..decision }
+                actions.extend(decision.actions);
+                Decision { actions, ..decision }
             }),
             None,
         ),
@@ -449,8 +452,8 @@ fn decides(mutation: Mutation) -> (Option<Decide>, Option<Decide>) {
             None,
             Some(|policy, seen| {
                 let mut decision = decide_scale_down(policy, seen);
-                decision.acts.sort_by_key(|act| {
-                    matches!(act, Act::PutConcurrency { .. } | Act::PutThreshold { .. })
+                decision.actions.sort_by_key(|action| {
+                    matches!(action, Action::PutConcurrency { .. } | Action::PutThreshold { .. })
                 });
                 decision
             }),

@@ -13,7 +13,7 @@ use super::shard_metrics::decide_shard_metrics;
 use super::state::State;
 use super::{
     AlarmSeen, AlarmState, FunctionSeen, Ledger, Load, Observation, Policy, Rate, Shard, ShardLoad,
-    ShardMetricsAct, StreamStatus, Wake,
+    ShardMetricsAction, StreamStatus, Trigger,
 };
 
 /// Minutes of load that a goal is made of: data points are one to two minutes late, and a spike
@@ -44,7 +44,7 @@ const SKEW_WIDTH_MAX: f64 = 1.0 / 12.0;
 
 /// One call to make.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Act {
+pub enum Action {
     /// Write goal, floor and ledger to the stream's tags.
     SaveState(State),
     /// UpdateShardCount.
@@ -83,12 +83,12 @@ pub enum Act {
         alarm: String,
     },
     /// A call about the metrics of each shard. Last of all: it may fail, and nothing else waits.
-    ShardMetrics(ShardMetricsAct),
+    ShardMetrics(ShardMetricsAction),
 }
 
 /// Why something was not done.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Refusal {
+pub enum Blocked {
     /// The stream is not ACTIVE.
     Resharding(StreamStatus),
     /// Already at the most shards that the policy allows.
@@ -139,7 +139,7 @@ pub enum Refusal {
     },
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Blocked {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Resharding(status) => write!(out, "the stream is {status:?}"),
@@ -196,19 +196,19 @@ pub struct Decision {
     /// UpdateShardCount calls that are left after it.
     pub reshards_left: u32,
     /// The calls to make, in order.
-    pub acts: Vec<Act>,
+    pub actions: Vec<Action>,
     /// What was not done, and why.
-    pub refused: Vec<Refusal>,
+    pub blocked: Vec<Blocked>,
 }
 
 impl Decision {
-    /// Open shards once the acts have taken effect.
+    /// Open shards once the actions have taken effect.
     #[must_use]
     pub fn shards_after(&self) -> u32 {
-        self.acts.iter().fold(self.open_shards, |shards, act| match act {
-            Act::UpdateShardCount(target) => *target,
-            Act::SplitShard { .. } => shards + 1,
-            Act::MergeShards { .. } => shards.saturating_sub(1),
+        self.actions.iter().fold(self.open_shards, |shards, action| match action {
+            Action::UpdateShardCount(target) => *target,
+            Action::SplitShard { .. } => shards + 1,
+            Action::MergeShards { .. } => shards.saturating_sub(1),
             _ => shards,
         })
     }
@@ -228,21 +228,21 @@ impl fmt::Display for Decision {
         if let (Some(demand), Some(utilization)) = (self.demand, self.utilization) {
             write!(out, "; demand {demand}, {:.0} % of capacity", utilization * 100.0)?;
         }
-        for act in &self.acts {
-            match act {
-                Act::PutConcurrency { function, reserved } => {
+        for action in &self.actions {
+            match action {
+                Action::PutConcurrency { function, reserved } => {
                     write!(out, "; concurrency of {function} to {reserved}")?;
                 }
-                Act::PutThreshold { alarm, threshold } => {
+                Action::PutThreshold { alarm, threshold } => {
                     write!(out, "; threshold of {alarm} to {threshold:.0}")?;
                 }
-                Act::Rearm { alarm } => write!(out, "; re-arm {alarm}")?,
-                Act::ShardMetrics(act) => write!(out, "{act}")?,
+                Action::Rearm { alarm } => write!(out, "; re-arm {alarm}")?,
+                Action::ShardMetrics(action) => write!(out, "{action}")?,
                 _ => {}
             }
         }
-        for refusal in &self.refused {
-            write!(out, "; not more, since {refusal}")?;
+        for blocked in &self.blocked {
+            write!(out, "; not more, since {blocked}")?;
         }
         let (before, now) = (dollars_per_hour(self.open_shards), dollars_per_hour(after));
         write!(out, "; ${before:.3} an hour before, ${now:.3} after; ")?;
@@ -255,7 +255,7 @@ impl fmt::Display for Decision {
 pub fn needs_load(seen: &Observation) -> bool {
     seen.is_alarmed()
         || is_on_its_way(seen)
-        || matches!(seen.wake, Wake::Alarm(_) | Wake::OffPeak)
+        || matches!(seen.trigger, Trigger::Alarm(_) | Trigger::OffPeak)
         || idle_pair(seen).is_some()
 }
 
@@ -357,8 +357,8 @@ pub fn decide_scale_up(policy: &Policy, seen: &Observation) -> Decision {
     let mut draft = Draft::new(policy, seen, demand);
 
     let floor = seen.floor_in_force().map_or(0, |floor| floor.shards);
-    let wanted = match (seen.wake.clone(), demand) {
-        (Wake::Person(shards), _) => Some(shards),
+    let wanted = match (seen.trigger.clone(), demand) {
+        (Trigger::Manual(shards), _) => Some(shards),
         (_, Some(demand)) => {
             Some(demand.shards_needed(policy.shard_capacity(), policy.target_utilization))
         }
@@ -366,7 +366,7 @@ pub fn decide_scale_up(policy: &Policy, seen: &Observation) -> Decision {
         (_, None) if alarmed_beyond_current_threshold(policy, seen) => Some(seen.open_shards * 2),
         _ => None,
     };
-    let is_person = matches!(seen.wake, Wake::Person(_));
+    let is_person = matches!(seen.trigger, Trigger::Manual(_));
     let unfinished = seen.goal.filter(|&goal| goal != seen.open_shards);
     draft.goal = match (wanted, is_person) {
         (Some(shards), true) => policy.clamp(shards.max(floor)),
@@ -391,7 +391,7 @@ pub fn decide_scale_up(policy: &Policy, seen: &Observation) -> Decision {
     draft.is_ordered = is_person || (seen.is_goal_ordered && unfinished.is_some());
     draft.is_planned = floor > seen.open_shards;
     if wanted.is_some_and(|shards| shards > policy.shard_count_max) {
-        draft.refused.push(Refusal::AtMaximum);
+        draft.blocked.push(Blocked::AtMaximum);
     }
 
     if seen.status == StreamStatus::Active {
@@ -402,7 +402,7 @@ pub fn decide_scale_up(policy: &Policy, seen: &Observation) -> Decision {
             draft.merge_idle_pair();
         }
     } else {
-        draft.refused.push(Refusal::Resharding(seen.status));
+        draft.blocked.push(Blocked::Resharding(seen.status));
     }
     let mut decision = draft.finish();
     decide_shard_metrics(policy, seen, &mut decision);
@@ -420,8 +420,8 @@ pub fn decide_scale_down(policy: &Policy, seen: &Observation) -> Decision {
     let lowest = policy.clamp(policy.shard_count_default.max(floor));
     let next = seen.open_shards.div_ceil(2).max(lowest);
 
-    if let Some(refusal) = refuse_down(policy, seen, demand, next, floor) {
-        draft.refused.push(refusal);
+    if let Some(blocked) = refuse_down(policy, seen, demand, next, floor) {
+        draft.blocked.push(blocked);
         draft.goal = seen.goal.unwrap_or(seen.open_shards);
         draft.is_ordered = seen.is_goal_ordered;
         if seen.status == StreamStatus::Active {
@@ -443,41 +443,41 @@ fn refuse_down(
     demand: Option<Rate>,
     next: u32,
     floor: u32,
-) -> Option<Refusal> {
+) -> Option<Blocked> {
     if !seen.off_peak {
-        return Some(Refusal::OutsideWindow);
+        return Some(Blocked::OutsideWindow);
     }
     if seen.status != StreamStatus::Active {
-        return Some(Refusal::Resharding(seen.status));
+        return Some(Blocked::Resharding(seen.status));
     }
     if next >= seen.open_shards {
         let held_by_floor = floor >= seen.open_shards && floor > policy.shard_count_default;
-        return Some(if held_by_floor { Refusal::Floor(floor) } else { Refusal::AtDefault });
+        return Some(if held_by_floor { Blocked::Floor(floor) } else { Blocked::AtDefault });
     }
     if let Some(goal) = seen.goal.filter(|&goal| goal > seen.open_shards) {
-        return Some(Refusal::GoalPending(goal));
+        return Some(Blocked::GoalPending(goal));
     }
     if seen.is_alarmed() {
-        return Some(Refusal::Alarmed);
+        return Some(Blocked::Alarmed);
     }
     let (Some(demand), Some(load)) = (demand, &seen.load) else {
-        return Some(Refusal::NoLoad);
+        return Some(Blocked::NoLoad);
     };
     let utilization = demand.utilization_of(policy.shard_capacity().times(f64::from(next)));
     if utilization > policy.utilization_down_max {
-        return Some(Refusal::Busy(utilization));
+        return Some(Blocked::Busy(utilization));
     }
     if load.iterator_age_ms > policy.lag_ms_max {
-        return Some(Refusal::IteratorAge(load.iterator_age_ms));
+        return Some(Blocked::IteratorAge(load.iterator_age_ms));
     }
     if load.queue_age_ms > policy.lag_ms_max {
-        return Some(Refusal::Backlog(load.queue_age_ms));
+        return Some(Blocked::Backlog(load.queue_age_ms));
     }
     if load.lag_ms > policy.lag_ms_max {
-        return Some(Refusal::Lagging(load.lag_ms));
+        return Some(Blocked::Lagging(load.lag_ms));
     }
     let left = seen.reshards.left(seen.now_ms, policy.reshard_calls_max);
-    (left <= policy.reshards_kept_for_up).then_some(Refusal::CallsKept(left))
+    (left <= policy.reshards_kept_for_up).then_some(Blocked::CallsKept(left))
 }
 
 /// Whether an alarm that watches the present number of shards is in ALARM: one whose threshold
@@ -518,8 +518,8 @@ struct Draft<'a> {
     is_ordered: bool,
     /// Whether a plan wants more shards than are open.
     is_planned: bool,
-    acts: Vec<Act>,
-    refused: Vec<Refusal>,
+    actions: Vec<Action>,
+    blocked: Vec<Blocked>,
     reshards: Ledger,
 }
 
@@ -533,8 +533,8 @@ impl<'a> Draft<'a> {
             keeps_goal: true,
             is_ordered: false,
             is_planned: false,
-            acts: Vec::new(),
-            refused: Vec::new(),
+            actions: Vec::new(),
+            blocked: Vec::new(),
             reshards: seen.reshards.clone(),
         }
     }
@@ -546,7 +546,7 @@ impl<'a> Draft<'a> {
         let mut reservable = self.seen.reservable_concurrency;
         for function in &self.seen.functions {
             if !function.exists {
-                self.refused.push(Refusal::FunctionMissing(function.name.clone()));
+                self.blocked.push(Blocked::FunctionMissing(function.name.clone()));
                 continue;
             }
             let wanted = self.policy.concurrency(shards, function.share);
@@ -555,7 +555,7 @@ impl<'a> Draft<'a> {
         for alarm in &self.seen.alarms {
             let Some(threshold) = wanted_threshold(self.policy, alarm, shards) else { continue };
             if !is_close(threshold, alarm.threshold) {
-                self.acts.push(Act::PutThreshold { alarm: alarm.name.clone(), threshold });
+                self.actions.push(Action::PutThreshold { alarm: alarm.name.clone(), threshold });
             }
         }
     }
@@ -571,7 +571,7 @@ impl<'a> Draft<'a> {
         let possible = wanted.min(reserved.saturating_add(more_max));
         if possible < wanted {
             let function = function.name.clone();
-            self.refused.push(Refusal::ConcurrencyAtEdge { function, wanted });
+            self.blocked.push(Blocked::ConcurrencyAtEdge { function, wanted });
         }
         if let Some(reservable) = reservable {
             *reservable = reservable.saturating_add(reserved).saturating_sub(possible);
@@ -579,7 +579,7 @@ impl<'a> Draft<'a> {
         // A reservation of nothing would stop the function.
         if function.reserved != Some(possible) && possible > 0 {
             let function = function.name.clone();
-            self.acts.push(Act::PutConcurrency { function, reserved: possible });
+            self.actions.push(Action::PutConcurrency { function, reserved: possible });
         }
     }
 
@@ -601,7 +601,7 @@ impl<'a> Draft<'a> {
         if let Some((one, other)) = idle_pair(seen) {
             self.goal = seen.open_shards - 1;
             self.keeps_goal = false;
-            self.acts.push(Act::MergeShards {
+            self.actions.push(Action::MergeShards {
                 shard_id: one.shard.id.clone(),
                 adjacent_shard_id: other.shard.id.clone(),
             });
@@ -616,7 +616,7 @@ impl<'a> Draft<'a> {
         }
         let left = self.seen.reshards.left(self.seen.now_ms, self.policy.reshard_calls_max);
         if left == 0 {
-            self.refused.push(Refusal::CallsGone);
+            self.blocked.push(Blocked::CallsGone);
             if self.goal > open {
                 self.split_hottest();
             }
@@ -624,22 +624,22 @@ impl<'a> Draft<'a> {
         }
         let is_free_to_rise = self.is_ordered || self.is_planned || self.is_pressed();
         if self.goal > open && left <= self.policy.reshards_kept_for_down && !is_free_to_rise {
-            self.refused.push(Refusal::CallsKeptForDown(left));
+            self.blocked.push(Blocked::CallsKeptForDown(left));
             return;
         }
         let next = self.goal.clamp(open.div_ceil(2), open.saturating_mul(2));
         if next < open {
-            self.acts.retain(|act| {
-                !matches!(act, Act::PutConcurrency { .. } | Act::PutThreshold { .. })
+            self.actions.retain(|action| {
+                !matches!(action, Action::PutConcurrency { .. } | Action::PutThreshold { .. })
             });
-            self.refused.retain(|refusal| {
-                !matches!(refusal, Refusal::ConcurrencyAtEdge { .. } | Refusal::FunctionMissing(_))
+            self.blocked.retain(|blocked| {
+                !matches!(blocked, Blocked::ConcurrencyAtEdge { .. } | Blocked::FunctionMissing(_))
             });
             self.align(next);
         }
         self.reshards = self.seen.reshards.with_call(self.seen.now_ms);
         self.save_state();
-        self.acts.push(Act::UpdateShardCount(next));
+        self.actions.push(Action::UpdateShardCount(next));
     }
 
     /// Whether more comes in than fits, or has waited too long; or nobody knows.
@@ -653,7 +653,7 @@ impl<'a> Draft<'a> {
     }
 
     fn save_state(&mut self) {
-        self.acts.push(Act::SaveState(State {
+        self.actions.push(Action::SaveState(State {
             is_goal_ordered: self.is_ordered && self.goal_to_keep().is_some(),
             goal: self.goal_to_keep(),
             floor: self.seen.floor_in_force(),
@@ -679,13 +679,13 @@ impl<'a> Draft<'a> {
         });
         match hottest.map(|load| &load.shard) {
             Some(shard) if shard.width() > 0 => self.split(shard.clone()),
-            _ => self.refused.push(Refusal::NothingToSplit),
+            _ => self.blocked.push(Blocked::NothingToSplit),
         }
     }
 
     fn split(&mut self, shard: Shard) {
         self.save_state();
-        self.acts.push(Act::SplitShard {
+        self.actions.push(Action::SplitShard {
             new_starting_hash_key: shard.from + shard.width() / 2 + 1,
             shard_id: shard.id,
         });
@@ -703,12 +703,12 @@ impl<'a> Draft<'a> {
             (heat > 1.0).then_some((heat, &load.shard))
         });
         let Some((_, shard)) = hot.max_by(|one, other| one.0.total_cmp(&other.0)) else {
-            self.refused.push(Refusal::HotShardSuspected);
+            self.blocked.push(Blocked::HotShardSuspected);
             return;
         };
         let even = u128::MAX as f64 / f64::from(self.seen.open_shards);
         if (shard.width() as f64) < even * SKEW_WIDTH_MAX {
-            self.refused.push(Refusal::KeySkew(shard.id.clone()));
+            self.blocked.push(Blocked::KeySkew(shard.id.clone()));
         } else {
             self.split(shard.clone());
         }
@@ -716,9 +716,9 @@ impl<'a> Draft<'a> {
 
     fn finish(mut self) -> Decision {
         let seen = self.seen;
-        let acted = !self.acts.is_empty();
+        let acted = !self.actions.is_empty();
         let goal = self.goal_to_keep();
-        let saves = self.acts.iter().any(|act| matches!(act, Act::SaveState(_)));
+        let saves = self.actions.iter().any(|action| matches!(action, Action::SaveState(_)));
         // A goal that was raised or reached, or a plan that began or ended, is remembered even when
         // nothing else can be done now.
         let is_ordered = goal.is_some() && self.is_ordered;
@@ -729,7 +729,7 @@ impl<'a> Draft<'a> {
         if acted {
             let alarmed = seen.alarms.iter().filter(|alarm| alarm.state == AlarmState::Alarm);
             for alarm in alarmed {
-                self.acts.push(Act::Rearm { alarm: alarm.name.clone() });
+                self.actions.push(Action::Rearm { alarm: alarm.name.clone() });
             }
         }
         let capacity = self.policy.shard_capacity().times(f64::from(seen.open_shards));
@@ -739,8 +739,8 @@ impl<'a> Draft<'a> {
             demand: self.demand,
             utilization: self.demand.map(|demand| demand.utilization_of(capacity)),
             reshards_left: self.reshards.left(seen.now_ms, self.policy.reshard_calls_max),
-            acts: self.acts,
-            refused: self.refused,
+            actions: self.actions,
+            blocked: self.blocked,
         }
     }
 }

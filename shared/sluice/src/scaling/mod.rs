@@ -15,12 +15,12 @@ pub mod shard_metrics;
 pub mod state;
 
 pub use capacity::Rate;
-pub use decide::{Act, Decision, Refusal, decide_scale_down, decide_scale_up};
+pub use decide::{Action, Blocked, Decision, decide_scale_down, decide_scale_up};
 pub use lease::Lease;
 pub use ledger::Ledger;
 pub use observation::{
     AlarmSeen, AlarmState, Floor, FunctionSeen, Load, Observation, Shard, ShardLoad, StreamStatus,
-    Wake,
+    Trigger,
 };
 pub use policy::Policy;
-pub use shard_metrics::{ShardLevelMetrics, ShardMetricsAct, ShardMetricsSeen};
+pub use shard_metrics::{ShardLevelMetrics, ShardMetricsAction, ShardMetricsSeen};

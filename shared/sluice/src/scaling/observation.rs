@@ -5,7 +5,7 @@ use super::{Lease, Ledger, Rate, ShardMetricsSeen};
 /// Why a scaling function runs. It changes what is wanted only when a person or a plan says so;
 /// all else is read off the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wake {
+pub enum Trigger {
     /// An alarm went off.
     Alarm(String),
     /// The schedule that looks whether something is pending.
@@ -15,7 +15,7 @@ pub enum Wake {
     /// A plan: at least so many shards for a while.
     Floor(Floor),
     /// A person: exactly so many shards.
-    Person(u32),
+    Manual(u32),
 }
 
 /// At least `shards` until `until_ms`.
@@ -154,7 +154,7 @@ pub struct Observation {
     /// When, in milliseconds since 1970.
     pub now_ms: u64,
     /// Why it looked.
-    pub wake: Wake,
+    pub trigger: Trigger,
     /// The stream's status.
     pub status: StreamStatus,
     /// Its open shards.
@@ -203,8 +203,8 @@ impl Observation {
     /// The plan that is in force now.
     #[must_use]
     pub fn floor_in_force(&self) -> Option<Floor> {
-        let planned = match self.wake {
-            Wake::Floor(floor) => Some(floor),
+        let planned = match self.trigger {
+            Trigger::Floor(floor) => Some(floor),
             _ => self.floor,
         };
         planned.filter(|floor| floor.until_ms > self.now_ms)

@@ -14,7 +14,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::observation::MinuteLoad;
-use super::{Act, Decision, Observation, Policy, Rate, Refusal, StreamStatus};
+use super::{Action, Blocked, Decision, Observation, Policy, Rate, StreamStatus};
 
 /// The metrics that show a hot shard: what it takes and what it refuses.
 pub const SHARD_METRICS_READ: [&str; 3] =
@@ -136,7 +136,7 @@ impl ShardMetricsSeen {
 
 /// One call about shard-level metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ShardMetricsAct {
+pub enum ShardMetricsAction {
     /// Write the note to the stream's tags.
     Note(Switched),
     /// EnableEnhancedMonitoring.
@@ -145,7 +145,7 @@ pub enum ShardMetricsAct {
     Disable(BTreeSet<String>),
 }
 
-impl fmt::Display for ShardMetricsAct {
+impl fmt::Display for ShardMetricsAction {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Note(_) => Ok(()),
@@ -183,7 +183,7 @@ pub fn decide_shard_metrics(policy: &Policy, seen: &Observation, decision: &mut 
         }
         ShardLevelMetrics::Never => {
             if !metrics.ours().is_empty() {
-                decision.refused.push(Refusal::ShardMetricsLeftOn);
+                decision.blocked.push(Blocked::ShardMetricsLeftOn);
             }
             return;
         }
@@ -202,7 +202,7 @@ pub fn decide_shard_metrics(policy: &Policy, seen: &Observation, decision: &mut 
         } else if is_free {
             let ours = metrics.ours().union(&missing).cloned().collect();
             note(decision, Switched { changed_ms: seen.now_ms, metrics: ours, ..suspected });
-            decision.acts.push(Act::ShardMetrics(ShardMetricsAct::Enable(missing)));
+            decision.actions.push(Action::ShardMetrics(ShardMetricsAction::Enable(missing)));
         }
         return;
     }
@@ -218,13 +218,13 @@ pub fn decide_shard_metrics(policy: &Policy, seen: &Observation, decision: &mut 
     } else if is_calm && is_free && !seen.is_alarmed() {
         // Noted still until they are off: metrics that nobody answers for would be billed for ever.
         note(decision, Switched { changed_ms: seen.now_ms, ..switched.clone() });
-        decision.acts.push(Act::ShardMetrics(ShardMetricsAct::Disable(ours)));
+        decision.actions.push(Action::ShardMetrics(ShardMetricsAction::Disable(ours)));
         note(decision, Switched { changed_ms: seen.now_ms, ..none });
     }
 }
 
 fn note(decision: &mut Decision, switched: Switched) {
-    decision.acts.push(Act::ShardMetrics(ShardMetricsAct::Note(switched)));
+    decision.actions.push(Action::ShardMetrics(ShardMetricsAction::Note(switched)));
 }
 
 /// Whether a shard may be hot: the stream refuses, does not want to grow, could be split, and had
