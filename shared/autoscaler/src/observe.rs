@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use tracing::warn;
 
-use sluice::scaling::decide::{needs_load, shards_to_fill};
+use sluice::scaling::decide::needs_load;
+use sluice::scaling::evenness::shards_to_fill;
 use sluice::scaling::observation::{AlarmLimit, MinuteLoad};
 use sluice::scaling::shard_metrics::{SHARD_METRICS_READ, Switched, TAG_SHARD_METRICS};
 use sluice::scaling::state::{State, TAG_FLOOR};
