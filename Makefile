@@ -97,12 +97,12 @@ fuzz: ## Fuzz what reads untrusted bytes, guided by coverage
 .PHONY: simulate
 simulate: ## What Sluice would cost on your traffic, beside the alternatives
 	@echo 'Building what-if: one to two minutes the first time, seconds after that.' >&2
-	@cargo build --profile simulate --locked -p what-if --no-default-features
+	@cargo build --profile simulate --locked -p sluice-cli --no-default-features
 	@set -- --generate live-event; \
 	if [[ -n "$${TRACE:-}" ]]; then set -- "$$TRACE"; fi; \
 	if [[ -n "$${PEAK_MBPS:-}" ]]; then set -- "$$@" "--peak-mbps=$$PEAK_MBPS"; fi; \
 	if [[ -n "$${EVENT_BYTES:-}" ]]; then set -- "$$@" "--event-bytes=$$EVENT_BYTES"; fi; \
-	set -- "$${CARGO_TARGET_DIR:-target}/simulate/what-if" "$$@"; \
+	set -- "$${CARGO_TARGET_DIR:-target}/simulate/sluice" what-if "$$@"; \
 	if [[ -n "$${ARGS:-}" ]]; then printf '%s\n' "$$ARGS" | xargs "$$@"; else "$$@"; fi
 
 .PHONY: lint-tools

@@ -26,9 +26,8 @@ pub use decide::{decide_scale_down, decide_scale_up};
 pub use decision::{Action, Blocked, Decision};
 pub use lease::Lease;
 pub use ledger::Ledger;
-pub use observation::{
-    AlarmSeen, AlarmState, Floor, FunctionSeen, Load, Observation, Shard, ShardLoad, StreamStatus,
-    Trigger,
-};
+pub use observation::{AlarmSeen, Floor, FunctionSeen, Load, Observation, ShardLoad, Trigger};
 pub use policy::Policy;
 pub use shard_metrics::{ShardLevelMetrics, ShardMetricsAction, ShardMetricsSeen};
+
+pub use crate::ports::{AlarmState, Shard, StreamStatus};
