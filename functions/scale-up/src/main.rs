@@ -13,15 +13,15 @@ async fn main() -> Result<(), Error> {
     let (config, connection) = start(ScalingConfig::read)?;
 
     let world = ControlPlane::new(&connection, config.stream_name.clone());
-    let function = ScaleUp::new(config, world, SystemClock::start(), Stdout);
+    let function = ScaleUp::new(config, world, SystemClock::start(), Stdout, fastrand::Rng::new());
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         function.handle(event.payload.get()).await.map_err(diagnostic)
     }))
     .await
 }
 
-/// The wake-up's error as Lambda shows it.
+/// The invocation's error as Lambda shows it.
 fn diagnostic(error: ScalingError) -> Diagnostic {
-    tracing::error!(%error, "the wake-up fails; the next one looks again");
+    tracing::error!(%error, "invocation failed; the next scheduled run will retry");
     Diagnostic { error_type: "ScalingError".to_owned(), error_message: error.to_string() }
 }

@@ -11,47 +11,46 @@ use sluice::scaling::shard_metrics::TAG_SHARD_METRICS;
 use sluice::scaling::state::State;
 use sluice::scaling::{Action, Decision, Ledger, ShardMetricsAction};
 
-/// A refused reshard call is tried again after an hour: until then shards are split one by one.
+/// After Kinesis refuses a reshard call for its limit, none is tried for an hour: until then shards
+/// are split one by one.
 const LIMIT_HOLD_SECONDS: u64 = 3_600;
 
+const BUSY: &str =
+    "the stream is being resharded by somebody else; the next invocation decides anew";
+
 /// Makes the calls of `decision`. Stops at the first that fails, since later ones rely on it; the
-/// next wake-up decides anew. Somebody else resharding is no error.
+/// next invocation decides anew. A reshard by somebody else is no error.
 pub async fn act<W: ControlPlane>(
     world: &W,
     decision: &Decision,
     now_ms: u64,
 ) -> Result<(), ControlError> {
     for action in &decision.actions {
-        let made = match action {
-            Action::SaveState(state) => save(world, state, decision, now_ms).await,
-            action => make(world, action).await,
-        };
-        let Err(error) = made else { continue };
+        let Err(error) = take(world, action, decision, now_ms).await else { continue };
         match (action, error.code.as_str()) {
             (Action::UpdateShardCount(_), "ResourceInUseException") => {
-                info!("somebody else is resharding; the next wake-up looks again");
-                // The call was refused for certain: it must not count for a day. Whoever was quicker
-                // has noted a call since.
+                info!(action = action.code(), "{BUSY}");
+                // Kinesis refused the call, so it must not count for a day. Whoever was quicker has
+                // entered a call since.
                 let ledger = noted(world).await?.without_call(now_ms);
                 return note(world, &ledger).await;
             }
             (Action::SplitShard { .. } | Action::MergeShards { .. }, "ResourceInUseException") => {
-                info!("somebody else is resharding; the next wake-up looks again");
+                info!(action = action.code(), "{BUSY}");
                 return Ok(());
             }
             (Action::UpdateShardCount(_), "LimitExceededException") => {
-                warn!("no reshard call is left, whatever the ledger says");
+                warn!(%error, "UpdateShardCount is at its limit although the ledger has calls left");
                 let ledger = exhausted(noted(world).await?, decision.reshards_left, now_ms);
                 return note(world, &ledger).await;
             }
-            // Fewer processors than shards make data late; stopping here would keep the shards from
-            // growing, too.
+            // Too few processors make data late; stopping here would keep the shards from growing, too.
             (Action::PutConcurrency { .. }, _)
                 if decision.shards_after() >= decision.open_shards =>
             {
-                warn!(%error, "the concurrency cannot be raised");
+                warn!(%error, "reserved concurrency could not be raised; scaling continues");
             }
-            // Scaling does without them, and the next wake-up tries again.
+            // Scaling works without them, and the next invocation tries again.
             (Action::ShardMetrics(_), _) => {
                 warn!(%error, "the metrics of each shard cannot be switched");
                 return Ok(());
@@ -62,10 +61,15 @@ pub async fn act<W: ControlPlane>(
     Ok(())
 }
 
-async fn make<W: ControlPlane>(world: &W, action: &Action) -> Result<(), ControlError> {
+/// Makes the call of `action`.
+async fn take<W: ControlPlane>(
+    world: &W,
+    action: &Action,
+    decision: &Decision,
+    now_ms: u64,
+) -> Result<(), ControlError> {
     match action {
-        // Written by `save`.
-        Action::SaveState(_) => Ok(()),
+        Action::SaveState(state) => save(world, state, decision, now_ms).await,
         Action::UpdateShardCount(target) => world.update_shard_count(*target).await,
         Action::SplitShard { shard_id, new_starting_hash_key } => {
             world.split_shard(shard_id, *new_starting_hash_key).await
@@ -93,8 +97,8 @@ async fn make<W: ControlPlane>(world: &W, action: &Action) -> Result<(), Control
     }
 }
 
-/// Writes the state that the decision saves, with the ledger as it is now: another scaler may have
-/// noted a call since this one looked.
+/// Writes the state that the decision saves, with the ledger as it is now: another invocation may have
+/// entered a call since this one looked.
 async fn save<W: ControlPlane>(
     world: &W,
     state: &State,
@@ -112,8 +116,8 @@ async fn save<W: ControlPlane>(
         }
         Ok(ledger) => ledger,
         Err(error) => {
-            // Growing must not wait for a second look; this one's is seconds old.
-            warn!(%error, "the ledger could not be read again; writing it as it was");
+            // Growing must not wait for this; what was read is seconds old.
+            warn!(%error, "the ledger could not be read again; writing it as it was read first");
             state.reshards.clone()
         }
     };

@@ -1,4 +1,5 @@
-//! The events that wake a scaling function.
+//! The events that invoke a scaling function. The schedules of `infra/autoscaling.yaml` send our own
+//! JSON, not EventBridge's envelope.
 
 use serde_json::{Map, Value};
 
@@ -6,116 +7,145 @@ use sluice::limits::SHARDS_MAX;
 use sluice::scaling::{Floor, Trigger};
 use sluice::{quote, time};
 
-/// A scheduled wake-up that is older than this comes too late to mean its window.
+/// A scheduled off-peak event older than this was meant for another window.
 const OFF_PEAK_AGE_MS_MAX: u64 = 15 * 60_000;
 /// What EventBridge puts around an event. (EventBridge user guide, event structure; Nov 2026)
 const ENVELOPE: [&str; 9] =
     ["version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail"];
+/// The members of our own events.
+const OURS: [&str; 6] = ["wake", "shardCount", "until", "forMinutes", "scheduledTime", "dryRun"];
 
-/// The event is none that wakes a scaling function.
+/// The event is not one that a scaling function knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{problem}: expected a CloudWatch alarm, {{\"wake\":\"reconcile\"}}, \
      {{\"wake\":\"off-peak\"}}, {{\"shardCount\":64}} or \
      {{\"wake\":\"floor\",\"shardCount\":64,\"until\":\"2026-11-21T23:00:00Z\"}}; \
-     with \"dryRun\":true, it is decided and reported only"
+     add \"dryRun\":true to decide and report without changing anything"
 )]
 pub struct UnknownEvent {
     /// What is wrong with it.
     pub problem: String,
 }
 
-/// A wake-up and how it is meant.
+fn unknown(problem: impl Into<String>) -> UnknownEvent {
+    UnknownEvent { problem: problem.into() }
+}
+
+/// An event and how it is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// Why the function runs.
     pub trigger: Trigger,
-    /// Whether the off-peak schedule said so, and just now.
+    /// Whether the off-peak schedule sent it, and just now.
     pub off_peak: bool,
     /// Whether to decide and report, and change nothing.
     pub dry_run: bool,
 }
 
-/// Reads an event. AWS may add to its own events as it likes; in ours, an unknown member is refused:
-/// who misspells `dryRun` does not want the shards changed.
-pub fn parse_event(event: &str, now_ms: u64) -> Result<Event, UnknownEvent> {
-    let bad = |problem: &str| UnknownEvent { problem: problem.to_owned() };
-    let event: Value = serde_json::from_str(event).map_err(|_| bad("the event is not JSON"))?;
-    let Value::Object(mut event) = event else { return Err(bad("the event is not an object")) };
-    let dry_run = match event.get("dryRun") {
-        None => false,
-        Some(Value::Bool(dry_run)) => *dry_run,
-        Some(other) => return Err(bad(&format!("dryRun is {}, not true or false", brief(other)))),
-    };
-    if let Some(alarm) = alarm_name(&event) {
-        return Ok(Event { trigger: Trigger::Alarm(alarm), off_peak: false, dry_run });
-    }
-    if event.contains_key("detail-type") {
-        event.retain(|name, _| !ENVELOPE.contains(&name.as_str()));
-    }
-    let known: &[&str] = match event.get("wake").map(Value::as_str) {
-        None => &["shardCount"],
-        Some(Some("reconcile" | "off-peak")) => &["scheduledTime"],
-        Some(Some("floor")) => &["shardCount", "until", "forMinutes", "scheduledTime"],
-        Some(_) => return Err(bad(&format!("wake is {}", brief(&event["wake"])))),
-    };
-    let is_known = |name: &str| ["wake", "dryRun"].contains(&name) || known.contains(&name);
-    if let Some(unknown) = event.keys().find(|name| !is_known(name)) {
-        return Err(bad(&format!("{} is not a member of this event", quote(unknown))));
-    }
-    let time = |name: &str| match event.get(name).map(time::read_json_instant) {
-        None => Ok(None),
-        Some(Ok(epoch_ms)) => Ok(Some(epoch_ms)),
-        Some(Err(error)) => Err(bad(&format!("{name}: {error}"))),
-    };
-    let scheduled_ms = time("scheduledTime")?;
-    let mut off_peak = false;
-    let trigger = match event.get("wake").and_then(Value::as_str) {
-        Some("reconcile") => Trigger::Reconcile,
-        Some("off-peak") => {
-            // A person who wakes it says no time.
-            let scheduled_ms = scheduled_ms.unwrap_or(now_ms);
-            off_peak = now_ms.saturating_sub(scheduled_ms) <= OFF_PEAK_AGE_MS_MAX;
-            Trigger::OffPeak
+impl Event {
+    /// Reads an event. AWS may add to its own events as it likes. In ours an unknown member is
+    /// refused: who misspells `dryRun` does not want the shards changed.
+    pub fn parse(event: &str, now_ms: u64) -> Result<Self, UnknownEvent> {
+        let event: Value =
+            serde_json::from_str(event).map_err(|_| unknown("the event is not JSON"))?;
+        let Value::Object(mut event) = event else {
+            return Err(unknown("the event is not an object"));
+        };
+        let dry_run = dry_run(&event)?;
+        if let Some(alarm) = alarm_name(&event) {
+            only_aws_members(&event)?;
+            return Ok(Self { trigger: Trigger::Alarm(alarm), off_peak: false, dry_run });
         }
-        Some(_) => {
-            let shards = shard_count(&event)?;
-            let until_ms = match (time("until")?, event.get("forMinutes")) {
-                (Some(until_ms), None) => until_ms,
-                (None, Some(minutes)) => {
-                    let problem =
-                        || bad(&format!("forMinutes is {}, no whole number", brief(minutes)));
-                    let minutes = minutes.as_u64().ok_or_else(problem)?;
-                    let from_ms = scheduled_ms.unwrap_or(now_ms);
-                    from_ms.saturating_add(minutes.saturating_mul(60_000))
-                }
-                _ => return Err(bad("a floor needs either until or forMinutes")),
-            };
-            Trigger::Floor(Floor { shards, until_ms })
+        if event.contains_key("detail-type") {
+            event.retain(|name, _| !ENVELOPE.contains(&name.as_str()));
         }
-        None => Trigger::Manual(shard_count(&event)?),
-    };
-    Ok(Event { trigger, off_peak, dry_run })
+        only_known_members(&event)?;
+        let scheduled_ms = instant(&event, "scheduledTime")?;
+        let mut off_peak = false;
+        let trigger = match event.get("wake").and_then(Value::as_str) {
+            Some("reconcile") => Trigger::Reconcile,
+            Some("off-peak") => {
+                // Whoever invokes it by hand gives no time.
+                let scheduled_ms = scheduled_ms.unwrap_or(now_ms);
+                off_peak = now_ms.saturating_sub(scheduled_ms) <= OFF_PEAK_AGE_MS_MAX;
+                Trigger::OffPeak
+            }
+            Some(_) => Trigger::Floor(floor(&event, scheduled_ms.unwrap_or(now_ms))?),
+            None => Trigger::Manual(shard_count(&event)?),
+        };
+        Ok(Self { trigger, off_peak, dry_run })
+    }
 }
 
 /// The alarm's name in the event of an alarm action, or of an EventBridge rule.
+///
+/// Not by the types of `aws_lambda_events`: they demand a time, a configuration and a reason, and
+/// of the configuration what only some kinds of alarm have. An alarm must get through whatever it
+/// says beside its name.
 fn alarm_name(event: &Map<String, Value>) -> Option<String> {
     let name = |member: &str| event.get(member)?.get("alarmName")?.as_str();
     name("alarmData").or_else(|| name("detail")).map(str::to_owned)
 }
 
-fn shard_count(event: &Map<String, Value>) -> Result<u32, UnknownEvent> {
-    let Some(count) = event.get("shardCount") else {
-        return Err(UnknownEvent { problem: "shardCount is missing".to_owned() });
+/// Refuses an alarm with members that look like ours: whoever added them meant something by them.
+fn only_aws_members(event: &Map<String, Value>) -> Result<(), UnknownEvent> {
+    let is_ours = |name: &str| OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name));
+    match event.keys().find(|name| *name != "dryRun" && is_ours(name)) {
+        Some(name) => Err(unknown(format!("{} is not a member of an alarm's event", quote(name)))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses members that this kind of event does not have.
+fn only_known_members(event: &Map<String, Value>) -> Result<(), UnknownEvent> {
+    let known: &[&str] = match event.get("wake").map(Value::as_str) {
+        None => &["shardCount"],
+        Some(Some("reconcile" | "off-peak")) => &["scheduledTime"],
+        Some(Some("floor")) => &["shardCount", "until", "forMinutes", "scheduledTime"],
+        Some(_) => return Err(unknown(format!("wake is {}", brief(&event["wake"])))),
     };
+    let is_known = |name: &str| ["wake", "dryRun"].contains(&name) || known.contains(&name);
+    match event.keys().find(|name| !is_known(name)) {
+        Some(name) => Err(unknown(format!("{} is not a member of this event", quote(name)))),
+        None => Ok(()),
+    }
+}
+
+fn dry_run(event: &Map<String, Value>) -> Result<bool, UnknownEvent> {
+    match event.get("dryRun") {
+        None => Ok(false),
+        Some(Value::Bool(dry_run)) => Ok(*dry_run),
+        Some(other) => Err(unknown(format!("dryRun is {}, not true or false", brief(other)))),
+    }
+}
+
+fn instant(event: &Map<String, Value>, name: &str) -> Result<Option<u64>, UnknownEvent> {
+    let read = event.get(name).map(time::read_json_instant).transpose();
+    read.map_err(|error| unknown(format!("{name}: {error}")))
+}
+
+fn floor(event: &Map<String, Value>, from_ms: u64) -> Result<Floor, UnknownEvent> {
+    let shards = shard_count(event)?;
+    let until_ms = match (instant(event, "until")?, event.get("forMinutes")) {
+        (Some(until_ms), None) => until_ms,
+        (None, Some(minutes)) => {
+            let minutes = minutes.as_u64().ok_or_else(|| {
+                unknown(format!("forMinutes is {}, not a whole number", brief(minutes)))
+            })?;
+            from_ms.saturating_add(minutes.saturating_mul(60_000))
+        }
+        _ => return Err(unknown("a floor needs either until or forMinutes")),
+    };
+    Ok(Floor { shards, until_ms })
+}
+
+fn shard_count(event: &Map<String, Value>) -> Result<u32, UnknownEvent> {
+    let count = event.get("shardCount").ok_or_else(|| unknown("shardCount is missing"))?;
     let count_u32 = count.as_u64().and_then(|count| u32::try_from(count).ok());
     count_u32.filter(|&count| (1..=SHARDS_MAX as u32).contains(&count)).ok_or_else(|| {
-        UnknownEvent {
-            problem: format!(
-                "shardCount is {}, no whole number from 1 to {SHARDS_MAX}",
-                brief(count)
-            ),
-        }
+        let count = brief(count);
+        unknown(format!("shardCount is {count}, not a whole number from 1 to {SHARDS_MAX}"))
     })
 }
 
@@ -132,7 +162,7 @@ mod tests {
     const NOW_MS: u64 = 1_795_219_200_000;
 
     fn trigger(event: &str) -> Trigger {
-        parse_event(event, NOW_MS).expect("a trigger").trigger
+        Event::parse(event, NOW_MS).expect("a trigger").trigger
     }
 
     #[test]
@@ -176,7 +206,7 @@ mod tests {
 
     #[test]
     fn an_off_peak_wake_up_that_comes_hours_late_is_outside_the_window() {
-        let off_peak = |event: &str| parse_event(event, NOW_MS).expect("a wake-up").off_peak;
+        let off_peak = |event: &str| Event::parse(event, NOW_MS).expect("a wake-up").off_peak;
         assert!(off_peak(r#"{"wake":"off-peak"}"#));
         assert!(off_peak(r#"{"wake":"off-peak","scheduledTime":"2026-11-20T23:50:00Z"}"#));
         assert!(!off_peak(r#"{"wake":"off-peak","scheduledTime":"2026-11-20T20:00:00Z"}"#));
@@ -220,11 +250,11 @@ mod tests {
             (r#""forMinutes":1.5"#, "forMinutes is 1.5"),
         ] {
             let event = format!(r#"{{"wake":"floor","shardCount":64,{member}}}"#);
-            let error = parse_event(&event, NOW_MS).expect_err(&event);
+            let error = Event::parse(&event, NOW_MS).expect_err(&event);
             assert!(error.problem.contains(named), "{error}");
         }
         let off_peak = r#"{"wake":"off-peak","scheduledTime":"yesterday"}"#;
-        assert!(parse_event(off_peak, NOW_MS).is_err());
+        assert!(Event::parse(off_peak, NOW_MS).is_err());
     }
 
     #[test]
@@ -238,19 +268,19 @@ mod tests {
             (r#"{"wake":"floor","shardCount":4,"forMinutes":60,"minutes":5}"#, "minutes"),
             (r#"{"shardCount":64,"detail":{}}"#, "detail"),
         ] {
-            let error = parse_event(event, NOW_MS).expect_err(event);
+            let error = Event::parse(event, NOW_MS).expect_err(event);
             let expected = format!("{named:?} is not a member of this event");
             assert_eq!(error.problem, expected, "{event}");
         }
         let long = format!(r#"{{"shardCount":64,"{}":1}}"#, "x".repeat(100_000));
-        assert!(parse_event(&long, NOW_MS).expect_err("long").to_string().len() < 600);
+        assert!(Event::parse(&long, NOW_MS).expect_err("long").to_string().len() < 600);
         let long = format!(r#"{{"shardCount":"{}"}}"#, "x".repeat(100_000));
-        assert!(parse_event(&long, NOW_MS).expect_err("long").to_string().len() < 600);
+        assert!(Event::parse(&long, NOW_MS).expect_err("long").to_string().len() < 600);
     }
 
     #[test]
     fn one_wake_up_may_be_a_dry_run() {
-        let dry_run = |event: &str| parse_event(event, NOW_MS).expect(event).dry_run;
+        let dry_run = |event: &str| Event::parse(event, NOW_MS).expect(event).dry_run;
         for event in [
             r#"{"shardCount":64,"dryRun":true}"#,
             r#"{"wake":"reconcile","dryRun":true}"#,
@@ -263,8 +293,18 @@ mod tests {
         }
         for value in ["\"true\"", "1", "null", "{}"] {
             let event = format!(r#"{{"shardCount":64,"dryRun":{value}}}"#);
-            let error = parse_event(&event, NOW_MS).expect_err(&event);
+            let error = Event::parse(&event, NOW_MS).expect_err(&event);
             assert!(error.problem.contains("dryRun is"), "{error}");
+        }
+    }
+
+    /// An alarm's event has no members of ours, however they are spelled, but `dryRun`.
+    #[test]
+    fn an_alarm_with_an_order_beside_it_is_refused() {
+        for member in ["shardCount", "wake", "dryrun", "DRYRUN", "until"] {
+            let event = format!(r#"{{"alarmData":{{"alarmName":"bytes"}},"{member}":64}}"#);
+            let error = Event::parse(&event, NOW_MS).expect_err(&event);
+            assert!(error.problem.contains(member), "{error}");
         }
     }
 
@@ -295,12 +335,12 @@ mod tests {
             r#"{"wake":"floor","shardCount":4,"until":"tonight"}"#,
             r#"{"wake":"floor","until":"2026-11-21T01:00:00Z"}"#,
         ] {
-            let error = parse_event(event, NOW_MS).expect_err(event);
+            let error = Event::parse(event, NOW_MS).expect_err(event);
             assert!(error.to_string().contains("expected a CloudWatch alarm"), "{error}");
         }
         for count in ["0", "-1", "20001", "1.5", "\"64\""] {
             let event = format!("{{\"shardCount\":{count}}}");
-            let error = parse_event(&event, NOW_MS).expect_err(&event);
+            let error = Event::parse(&event, NOW_MS).expect_err(&event);
             assert!(error.problem.contains(&format!("shardCount is {count},")), "{error}");
         }
     }

@@ -1,4 +1,4 @@
-//! Looks at the world: as little as the wake-up needs.
+//! Looks at the world: as little as the invocation needs.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ pub async fn observe<W: ControlPlane>(
     let tags = world.list_tags().await?;
     let state = State::from_tags(&tags);
     if let Some(tag) = tags.get(TAG_FLOOR).filter(|&tag| tag != "0" && state.floor.is_none()) {
-        warn!(tag = TAG_FLOOR, value = %quote(tag), "a damaged tag; no planned floor is in force");
+        warn!(tag = TAG_FLOOR, value = %quote(tag), "ignoring a malformed tag; no planned floor is in force");
     }
     let switched = tags.get(TAG_SHARD_METRICS).map(|tag| Switched::from_tag(tag));
     let alarms = describe_alarms(world, config).await?;
@@ -78,14 +78,20 @@ pub async fn observe<W: ControlPlane>(
     if seen.status == StreamStatus::Active {
         // Free, and not worth failing for.
         let shards = world.list_open_shards().await;
-        let shards = shards.inspect_err(|error| warn!(%error, "the shards are not known")).ok();
+        let shards = shards
+            .inspect_err(
+                |error| warn!(%error, "ListShards failed; deciding without per-shard data"),
+            )
+            .ok();
         seen.shards = shards.map(|shards| {
             shards.into_iter().map(|shard| ShardLoad { shard, offered: None }).collect()
         });
     }
     if needs_load(&seen) {
         let load = read_load(world, config, now_ms).await;
-        seen.load = load.inspect_err(|error| warn!(%error, "the load is not known")).ok();
+        seen.load = load
+            .inspect_err(|error| warn!(%error, "GetMetricData failed; deciding without the load"))
+            .ok();
     }
     read_single_shards(world, config, &mut seen).await;
     let rises = seen.functions.iter().any(|function| {
@@ -95,7 +101,7 @@ pub async fn observe<W: ControlPlane>(
     if rises {
         let reservable = world.get_reservable_concurrency().await;
         seen.reservable_concurrency =
-            reservable.inspect_err(|error| warn!(%error, "the account's limit is not known")).ok();
+            reservable.inspect_err(|error| warn!(%error, "GetAccountSettings failed; deciding without the account's limit")).ok();
     }
     Ok(seen)
 }
@@ -215,6 +221,7 @@ async fn read_load<W: ControlPlane>(
     }
     let from_ms = now_ms.saturating_sub(u64::from(config.policy.calm_minutes_max()) * MINUTE_MS);
     let answer = world.get_metrics(&queries, from_ms, now_ms).await?;
+    assert_eq!(answer.len(), queries.len(), "each query has its series, found by its place");
     let mut series = answer.into_iter().map(by_minute);
     let mut next = || series.next().unwrap_or_default();
 
@@ -290,7 +297,9 @@ async fn read_single_shards<W: ControlPlane>(
     let from_ms = seen.now_ms.saturating_sub(MINUTES_NOW * MINUTE_MS);
     let answer = match world.get_metrics(&queries, from_ms, seen.now_ms).await {
         Ok(answer) => answer,
-        Err(error) => return warn!(%error, "the load of single shards is not known"),
+        Err(error) => {
+            return warn!(%error, "GetMetricData failed; deciding without the load of single shards");
+        }
     };
     for (load, series) in loads.iter_mut().zip(answer.chunks(SHARD_METRICS_READ.len())) {
         let peak = |place: usize| {

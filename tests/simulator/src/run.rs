@@ -8,6 +8,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
+use scale_down::ScaleDown;
+use scale_up::ScaleUp;
 use serde_json::{Value, json};
 use sluice::ports::{Alarm, Clock, EmitMetrics};
 use sluice::scaling::cost::dollars_per_hour;
@@ -15,7 +17,7 @@ use sluice::scaling::{
     Action, AlarmState, Decision, Ledger, Observation, Policy, ShardLevelMetrics,
     decide_scale_down, decide_scale_up,
 };
-use sluice_autoscaler::{AlarmNames, ScalingConfig, ScalingError, run as run_with};
+use sluice_autoscaler::{AlarmNames, Autoscaler, ScalingConfig, ScalingError};
 use sluice_simulated::clock::BEGIN_EPOCH_MS;
 use sluice_simulated::cloud::ProcessorSpec;
 use sluice_simulated::cloudwatch::{MetricAlarm, MetricName};
@@ -202,16 +204,19 @@ fn start_function(
         let control = Control::new(Rc::clone(&cloud_of_handler), actor);
         let life = control.life();
         let (config, metrics, log) = (config.clone(), metrics.clone(), log.clone());
+        let rng = Rng::with_seed(clock.epoch_ms());
         let handling = async move {
             match (decide, actor) {
                 (Some(decide), _) => {
-                    run_with(&config, &control, &clock, &metrics, &event, decide).await
+                    Autoscaler::new(config, control, clock, metrics, rng, decide)
+                        .handle(&event)
+                        .await
                 }
                 (None, "scale-up") => {
-                    scale_up::ScaleUp::new(config, control, clock, metrics).handle(&event).await
+                    ScaleUp::new(config, control, clock, metrics, rng).handle(&event).await
                 }
                 (None, _) => {
-                    scale_down::ScaleDown::new(config, control, clock, metrics).handle(&event).await
+                    ScaleDown::new(config, control, clock, metrics, rng).handle(&event).await
                 }
             }
         };

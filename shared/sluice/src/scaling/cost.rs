@@ -3,7 +3,6 @@
 use crate::limits::SHARD_HOUR_DOLLARS;
 
 /// Dollars an hour for `shards` open shards.
-#[must_use]
 pub fn dollars_per_hour(shards: u32) -> f64 {
     f64::from(shards) * SHARD_HOUR_DOLLARS
 }

@@ -3,20 +3,33 @@
 use super::{Lease, Ledger, Rate, ShardMetricsSeen};
 use crate::ports::{AlarmState, Shard, StreamStatus};
 
-/// Why a scaling function runs. It changes what is wanted only when a person or a plan says so;
-/// all else is read off the world.
+/// Why a scaling function runs. Only an order or a plan changes what is wanted; all else is read off
+/// the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trigger {
-    /// An alarm went off.
+    /// This alarm went off.
     Alarm(String),
-    /// The schedule that looks whether something is pending.
+    /// The schedule that looks every minute whether something is pending.
     Reconcile,
     /// The schedule in off-peak hours.
     OffPeak,
-    /// A plan: at least so many shards for a while.
+    /// A plan: at least this many shards for a while.
     Floor(Floor),
-    /// A person: exactly so many shards.
+    /// An order: exactly this many shards.
     Manual(u32),
+}
+
+impl Trigger {
+    /// What log queries filter on.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Alarm(_) => "alarm",
+            Self::Reconcile => "reconcile",
+            Self::OffPeak => "off-peak",
+            Self::Floor(_) => "floor",
+            Self::Manual(_) => "manual",
+        }
+    }
 }
 
 /// At least `shards` until `until_ms`.
@@ -146,20 +159,17 @@ pub struct Observation {
 
 impl Observation {
     /// Whether an alarm says that something is scarce.
-    #[must_use]
     pub fn is_alarmed(&self) -> bool {
         self.alarms.iter().any(|alarm| alarm.state == AlarmState::Alarm)
     }
 
     /// Whether the alarm on refused records says that some are.
-    #[must_use]
     pub fn is_refusing(&self) -> bool {
         let is_refused = |alarm: &AlarmSeen| alarm.limit == AlarmLimit::Refused;
         self.alarms.iter().any(|alarm| is_refused(alarm) && alarm.state == AlarmState::Alarm)
     }
 
     /// The plan that is in force now.
-    #[must_use]
     pub fn floor_in_force(&self) -> Option<Floor> {
         let planned = match self.trigger {
             Trigger::Floor(floor) => Some(floor),

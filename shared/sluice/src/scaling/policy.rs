@@ -37,33 +37,28 @@ pub struct Policy {
 
 impl Policy {
     /// What one shard can be used for.
-    #[must_use]
     pub fn shard_capacity(&self) -> Rate {
         Rate::of_shard(self.sent_by_processor.times(f64::from(self.concurrency_per_shard)))
     }
 
     /// Minutes that must all have been calm once `calls_used` calls are spent: the fewer are left,
     /// the surer it must be that the next one is not taken back.
-    #[must_use]
     pub fn calm_minutes(&self, calls_used: u32) -> u32 {
         let used = calls_used.min(self.reshard_calls_max);
         self.look_back_minutes.saturating_add(self.calm_minutes_per_call.saturating_mul(used))
     }
 
     /// The most of these: so much load is looked at.
-    #[must_use]
     pub fn calm_minutes_max(&self) -> u32 {
         self.calm_minutes(self.reshard_calls_max)
     }
 
     /// A shard count within bounds.
-    #[must_use]
     pub fn clamp(&self, shards: u32) -> u32 {
         shards.clamp(self.shard_count_min, self.shard_count_max)
     }
 
     /// Reserved concurrency of a function with `share` of the concurrency, for `shards`.
-    #[must_use]
     pub fn concurrency(&self, shards: u32, share: f64) -> u32 {
         let all = f64::from(shards) * f64::from(self.concurrency_per_shard);
         // At least one: zero would stop the function.
@@ -71,7 +66,6 @@ impl Policy {
     }
 
     /// An alarm's threshold for `shards`: the target's share of what they take in a period.
-    #[must_use]
     pub fn threshold(&self, per_shard_and_second: f64, shards: u32, period_seconds: u32) -> f64 {
         self.target_utilization
             * per_shard_and_second

@@ -69,7 +69,6 @@ pub struct Switched {
 
 impl Switched {
     /// Reads the tag; a damaged one is nothing noted, so that nothing is switched off.
-    #[must_use]
     pub fn from_tag(tag: &str) -> Self {
         let mut words = tag.split_whitespace();
         let mut ms = || words.next()?.parse::<u64>().ok()?.checked_mul(1_000);
@@ -78,7 +77,6 @@ impl Switched {
     }
 
     /// The tag's value.
-    #[must_use]
     pub fn to_tag(&self) -> String {
         let mut tag = format!("{} {}", self.changed_ms / 1_000, self.suspected_ms / 1_000);
         for metric in &self.metrics {
@@ -102,7 +100,6 @@ pub struct ShardMetricsSeen {
 
 impl ShardMetricsSeen {
     /// Those that would show a hot shard and are off.
-    #[must_use]
     pub fn missing(&self) -> BTreeSet<String> {
         let is_off = |metric: &&str| !self.on.contains(*metric) && !self.on.contains("ALL");
         SHARD_METRICS_READ.into_iter().filter(is_off).map(str::to_owned).collect()

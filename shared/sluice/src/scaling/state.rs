@@ -27,7 +27,6 @@ pub struct State {
 
 impl State {
     /// Reads the tags; a missing or damaged one is nothing remembered.
-    #[must_use]
     pub fn from_tags(tags: &BTreeMap<String, String>) -> Self {
         let mut goal_tag =
             tags.get(TAG_GOAL).map(|tag| tag.split_whitespace()).into_iter().flatten();
@@ -43,7 +42,6 @@ impl State {
     }
 
     /// The tags.
-    #[must_use]
     pub fn to_tags(&self) -> BTreeMap<String, String> {
         let floor = self.floor.map(|floor| format!("{} {}", floor.shards, floor.until_ms / 1_000));
         let mut goal = self.goal.unwrap_or(0).to_string();
