@@ -95,3 +95,99 @@ fn concurrency_limit(seen: &Observation, decision: &Decision) -> u32 {
         .map(|function| after(&function.name).or(function.reserved).unwrap_or(0))
         .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::tests::config;
+    use sluice::scaling::shard_metrics::Switched;
+    use sluice::scaling::{Ledger, ShardMetricsSeen, decide_scale_up};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("alive").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The line that scale-up prints for `trigger` at two open shards.
+    fn logged(trigger: Trigger, dry_run: bool) -> Value {
+        let config = config();
+        let seen = Observation {
+            now_ms: 1_795_219_200_000,
+            trigger,
+            status: StreamStatus::Active,
+            open_shards: 2,
+            goal: None,
+            is_goal_ordered: false,
+            floor: None,
+            reshards: Ledger::default(),
+            functions: Vec::new(),
+            lease: None,
+            reservable_concurrency: None,
+            alarms: Vec::new(),
+            load: None,
+            shards: None,
+            off_peak: false,
+            shard_metrics: ShardMetricsSeen {
+                mode: config.shard_level_metrics,
+                on: [].into(),
+                switched: Switched::default(),
+            },
+        };
+        let decision = decide_scale_up(&config.policy, &seen);
+        let report = Report { config: &config, seen: &seen, decision: &decision, dry_run };
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || report.log());
+        let line = lines.0.lock().expect("alive").clone();
+        let line: Value = serde_json::from_slice(&line).expect("one line of JSON");
+        assert_eq!(line["message"], decision.to_string());
+        line
+    }
+
+    #[test]
+    fn a_decision_can_be_filtered_by_codes() {
+        let line = logged(Trigger::Manual(400), true);
+        for (name, value) in [
+            ("trigger", json!("manual")),
+            ("shard_count", json!(400)),
+            ("status", json!("ACTIVE")),
+            ("open_shards", json!(2)),
+            ("goal", json!(64)),
+            ("shards_after", json!(4)),
+            ("actions", json!("save-state,update-shard-count")),
+            ("blocked", json!("at-maximum")),
+            ("reshards_left", json!(9)),
+            ("dry_run", json!(true)),
+        ] {
+            assert_eq!(line[name], value, "{name} in {line}");
+        }
+    }
+
+    #[test]
+    fn a_field_without_a_value_is_left_out() {
+        let line = logged(Trigger::Reconcile, false);
+        assert_eq!(line["trigger"], "reconcile");
+        for name in ["alarm", "shard_count", "actions", "blocked"] {
+            assert_eq!(line.get(name), None, "{line}");
+        }
+        assert_eq!(logged(Trigger::Alarm("bytes".to_owned()), false)["alarm"], "bytes");
+    }
+}

@@ -7,9 +7,9 @@ use crate::limits::{SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND};
 /// Bytes and records a second.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Rate {
-    /// Bytes a second.
+    /// Payload bytes per second.
     pub bytes: f64,
-    /// Records a second.
+    /// Kinesis records per second.
     pub records: f64,
 }
 
@@ -28,12 +28,12 @@ impl Rate {
         Self { bytes: self.bytes.max(other.bytes), records: self.records.max(other.records) }
     }
 
-    /// Both together.
+    /// The sum, limit by limit.
     pub fn plus(self, other: Self) -> Self {
         Self { bytes: self.bytes + other.bytes, records: self.records + other.records }
     }
 
-    /// So many times as much.
+    /// `factor` times as much of both.
     pub fn times(self, factor: f64) -> Self {
         Self { bytes: self.bytes * factor, records: self.records * factor }
     }

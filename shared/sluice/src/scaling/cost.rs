@@ -1,4 +1,4 @@
-//! What shards cost.
+//! What open shards cost, by `SHARD_HOUR_DOLLARS`.
 
 use crate::limits::SHARD_HOUR_DOLLARS;
 

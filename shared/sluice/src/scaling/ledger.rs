@@ -6,7 +6,7 @@ use crate::limits::RESHARD_WINDOW_SECONDS;
 /// neither colon nor comma in a tag.
 pub const TAG_RESHARDS: &str = "sluice/reshards";
 
-/// More entries than this do not fit a tag's 256 characters.
+/// A tag's 256 characters have room for this many entries.
 const ENTRIES_MAX: usize = 22;
 
 /// When UpdateShardCount was called, oldest first.
@@ -16,8 +16,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Reads the tag. What is no number is left out: a damaged tag must not stop the scaler, and
-    /// AWS refuses the call that is one too many.
+    /// Reads the tag, leaving out what is not a number: a malformed tag must not stop scaling, and AWS
+    /// refuses the call that is one too many.
     pub fn parse(tag: &str) -> Self {
         let mut epoch_seconds: Vec<u64> =
             tag.split_whitespace().filter_map(|entry| entry.parse().ok()).collect();
@@ -25,7 +25,7 @@ impl Ledger {
         Self { epoch_seconds }
     }
 
-    /// The tag's value.
+    /// The value of the tag [`TAG_RESHARDS`].
     pub fn to_tag(&self) -> String {
         let entries: Vec<String> = self.epoch_seconds.iter().map(u64::to_string).collect();
         entries.join(" ")

@@ -1,4 +1,4 @@
-//! What was seen.
+//! What an invocation saw, and why it looked.
 
 use super::{Lease, Ledger, Rate, ShardMetricsSeen};
 use crate::ports::{AlarmState, Shard, StreamStatus};
@@ -32,19 +32,19 @@ impl Trigger {
     }
 }
 
-/// At least `shards` until `until_ms`.
+/// A planned floor: at least `shards` shards until `until_ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Floor {
-    /// Shards.
+    /// The fewest shards while it is in force.
     pub shards: u32,
-    /// Milliseconds since 1970.
+    /// When it ends, in milliseconds since 1970.
     pub until_ms: u64,
 }
 
 /// A function whose reserved concurrency follows the shards.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FunctionSeen {
-    /// Its name.
+    /// `FunctionName`.
     pub name: String,
     /// Its share of shards × `ConcurrencyPerShard`.
     pub share: f64,
@@ -68,22 +68,22 @@ pub enum AlarmLimit {
 /// An alarm of the stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlarmSeen {
-    /// Its name.
+    /// `AlarmName`.
     pub name: String,
-    /// What it watches.
+    /// What it watches, which says whether its threshold follows the shards.
     pub limit: AlarmLimit,
-    /// Its state.
+    /// `StateValue`.
     pub state: AlarmState,
-    /// Its threshold, a sum over its period.
+    /// `Threshold`, a sum over the period.
     pub threshold: f64,
-    /// Its period.
+    /// `Period`, in seconds.
     pub period_seconds: u32,
 }
 
 /// A shard with what it is offered, where that is known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ShardLoad {
-    /// The shard.
+    /// The shard and its hash keys.
     pub shard: Shard,
     /// Accepted and refused; `None` without shard-level metrics.
     pub offered: Option<Rate>,
@@ -124,11 +124,11 @@ pub struct Load {
 pub struct Observation {
     /// When, in milliseconds since 1970.
     pub now_ms: u64,
-    /// Why it looked.
+    /// What the function was invoked for.
     pub trigger: Trigger,
-    /// The stream's status.
+    /// `StreamStatus`: only an ACTIVE stream can be resharded.
     pub status: StreamStatus,
-    /// Its open shards.
+    /// `OpenShardCount`.
     pub open_shards: u32,
     /// Where an earlier wake-up wanted to go and has not arrived.
     pub goal: Option<u32>,
@@ -144,7 +144,7 @@ pub struct Observation {
     pub lease: Option<Lease>,
     /// Concurrency that the account can still reserve, when that is known.
     pub reservable_concurrency: Option<u32>,
-    /// The stream's alarms.
+    /// The alarms that may invoke scale-up, as far as they exist.
     pub alarms: Vec<AlarmSeen>,
     /// Its load; `None` when nothing was pending that it could decide.
     pub load: Option<Load>,

@@ -25,11 +25,11 @@ pub const SHARD_METRICS_ALL: usize = 7;
 /// last suspicion, then the metrics.
 pub const TAG_SHARD_METRICS: &str = "sluice/shard-metrics";
 
-/// Without a suspicion for so long, what was switched on is switched off. Metrics are billed by the
-/// hour, so that less would save nothing.
+/// After this long without a suspicion, what was switched on is switched off. Metrics are billed by
+/// the hour, so less would save nothing.
 pub const CALM_MS: u64 = 60 * 60_000;
 
-/// At most one switch, or one try of one, in so long.
+/// At most one switch, or one attempt, in this time.
 pub const PAUSE_MS: u64 = 5 * 60_000;
 
 /// `ShardLevelMetrics`: who switches the metrics of each shard.
@@ -76,7 +76,7 @@ impl Switched {
         Self { changed_ms, suspected_ms, metrics: words.map(str::to_owned).collect() }
     }
 
-    /// The tag's value.
+    /// The value of the tag [`TAG_SHARD_METRICS`].
     pub fn to_tag(&self) -> String {
         let mut tag = format!("{} {}", self.changed_ms / 1_000, self.suspected_ms / 1_000);
         for metric in &self.metrics {
@@ -94,7 +94,7 @@ pub struct ShardMetricsSeen {
     pub mode: ShardLevelMetrics,
     /// Those that are on, whoever switched them.
     pub on: BTreeSet<String>,
-    /// What was noted.
+    /// What scaling noted that it switched on.
     pub switched: Switched,
 }
 
@@ -120,9 +120,9 @@ impl ShardMetricsSeen {
 pub enum ShardMetricsAction {
     /// Write the note to the stream's tags.
     Note(Switched),
-    /// EnableEnhancedMonitoring.
+    /// Call `EnableEnhancedMonitoring` for these metrics.
     Enable(BTreeSet<String>),
-    /// DisableEnhancedMonitoring.
+    /// Call `DisableEnhancedMonitoring` for these metrics.
     Disable(BTreeSet<String>),
 }
 

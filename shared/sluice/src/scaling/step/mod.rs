@@ -13,7 +13,7 @@ use super::{Action, Blocked, Observation, Policy, StreamStatus};
 /// One change of the stream's shards.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) enum Step {
-    /// The shards stay.
+    /// Nothing changes.
     #[default]
     Stay,
     /// UpdateShardCount; it is entered in the ledger.
