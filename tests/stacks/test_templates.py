@@ -20,7 +20,8 @@ from engines import ROOT
 from stack import ARCHIVE, AUTOSCALING, LOG_PROCESSING, OVERVIEW, STREAM_REPLAY, StackError
 
 sys.path.insert(0, str(ROOT / "infra"))
-from compact import compact  # noqa: E402
+from compact import compact
+from template import Resource, Template
 
 TEMPLATES = [ARCHIVE, AUTOSCALING, LOG_PROCESSING, OVERVIEW, STREAM_REPLAY]
 HOLDS_DATA = ("AWS::Kinesis::Stream", "AWS::S3::Bucket", "AWS::SQS::Queue")
@@ -80,7 +81,7 @@ def statements(template: Path) -> Iterator[dict[str, Any]]:
 # AWS's service authorization reference names no resource type for these; Lambda checks the EC2 actions on every resource.
 WITHOUT_RESOURCE = {
     "kinesis:UpdateShardCount", "kinesis:EnableEnhancedMonitoring", "kinesis:DisableEnhancedMonitoring",
-    "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "lambda:GetAccountSettings",
+    "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "lambda:GetAccountSettings", "lambda:ListEventSourceMappings",
     "xray:PutTraceSegments", "xray:PutTelemetryRecords",
     "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
     "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
@@ -94,6 +95,12 @@ def test_only_actions_without_a_resource_are_allowed_on_every_resource(template:
             actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
             is_wild = statement["Resource"] == "*"
             assert [action for action in actions if is_wild != (action in WITHOUT_RESOURCE)] == [], statement["Sid"]
+
+
+def test_a_scaling_function_changes_only_mappings_of_the_functions_that_follow() -> None:
+    followers = {one["Sid"]: one for one in statements(AUTOSCALING) if one.get("Sid") in ("MoveItsConcurrency", "MoveItsMapping")}
+    its_function = followers["MoveItsConcurrency"]["Resource"]
+    assert followers["MoveItsMapping"]["Condition"] == {"ArnEquals": {"lambda:FunctionArn": its_function}}
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
@@ -181,9 +188,15 @@ def test_nothing_is_reserved_where_the_account_cannot(template: Path) -> None:
         if isinstance(resource, dict) and resource["Type"] == "AWS::Lambda::Function"
     }
     assert functions
+    # A limit on the forwarder would make payloads wait in Lambda's queue, which it is there to avoid.
+    assert "ReservedConcurrentExecutions" not in functions.pop("Forwarder", {})
+    can_reserve = {"Fn::Equals": [{"Ref": "ReserveConcurrency"}, "true"]}
     for name, properties in functions.items():
         condition, reserved, none = properties["ReservedConcurrentExecutions"]["Fn::If"]
-        assert document["Conditions"][condition] == {"Fn::Equals": [{"Ref": "ReserveConcurrency"}, "true"]}, name
+        # More conditions may be joined to it.
+        rule = document["Conditions"][condition]
+        required = [document["Conditions"].get(one.get("Condition")) for one in rule.get("Fn::And", [])] + [rule]
+        assert can_reserve in required, name
         assert reserved in (1, {"Ref": "ReservedConcurrency"}), name
         assert none == {"Ref": "AWS::NoValue"}, name
 
@@ -399,3 +412,37 @@ def test_the_alarms_on_a_dashboard_are_those_of_its_stack(engines: local.Engines
     shown = [arn for widget in dashboard(engines, name) if widget["type"] == "alarm" for arn in widget["properties"]["alarms"]]
     there = engines.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{name}-")["MetricAlarms"]
     assert sorted(shown) == sorted(alarm["AlarmArn"] for alarm in there)
+
+
+def launched(**parameters: str) -> dict[str, Resource]:
+    """The resources that log-processing consists of with these parameters."""
+    given = {"CodeS3Bucket": "code", "CodeS3Key": "p.zip", "CodeS3KeyDlqReplayer": "r.zip", "LogGroupNames": "/app/web", **parameters}
+    pseudo = {"AWS::StackName": "s", "AWS::Region": "eu-west-1", "AWS::AccountId": "111122223333", "AWS::Partition": "aws"}
+    return {one.logical_id: one for one in Template(LOG_PROCESSING).resources(given, pseudo)}
+
+
+def test_a_buffer_queue_is_there_only_when_it_is_asked_for() -> None:
+    plain, buffered = launched(), launched(Buffer="queue")
+    more = {"BufferQueue", "BufferQueuePolicy", "ForwarderLogGroup", "ForwarderRole", "Forwarder", "BufferMapping",
+            "BufferLagAlarm", "BufferOldAlarm", "ForwarderFailingAlarm", "ForwarderHeldBackAlarm"}  # fmt: skip
+    assert buffered.keys() - plain.keys() == more and plain.keys() <= buffered.keys()
+    assert plain["Processor"].properties["ReservedConcurrentExecutions"] == "2"
+    # The mapping is the limit then. A second one would only spend receipts of messages that find no processor.
+    assert "ReservedConcurrentExecutions" not in buffered["Processor"].properties
+    assert buffered["Replayer"].properties["Environment"]["Variables"]["REPLAY_PARALLELISM"] == 1
+
+
+def test_a_buffer_queues_mapping_takes_what_lambda_allows() -> None:
+    for reserved, maximum, enabled in (("0", 2, False), ("1", 2, True), ("2", "2", True), ("64", "64", True)):
+        mapping = launched(Buffer="queue", ReservedConcurrency=reserved)["BufferMapping"].properties
+        assert (mapping["ScalingConfig"]["MaximumConcurrency"], mapping["Enabled"]) == (maximum, enabled), reserved
+        assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+@pytest.mark.parametrize("timeout", [10, 60, 900])
+def test_a_message_stays_hidden_six_times_as_long_as_it_may_take(timeout: int) -> None:
+    """Lambda refuses a mapping of a queue below the timeout, AWS advises six times it, and SQS takes 12 hours at the most."""
+    queue = launched(Buffer="queue", TimeoutSeconds=str(timeout))["BufferQueue"].properties
+    assert 6 * timeout <= int(queue["VisibilityTimeout"]) <= 43_200
+    assert queue["MessageRetentionPeriod"] == 1_209_600
+    assert queue["RedrivePolicy"]["maxReceiveCount"] >= 5

@@ -7,6 +7,29 @@ use sluice::limits::{CONCURRENCY_PER_SHARD_MAX, LARGE_RECORD_BYTES_MAX, RECORD_B
 use sluice::logs::{Envelope, Passthrough, Transform};
 use sluice::records::{PartitionBy, RecordFormat};
 
+/// Which of the two functions this is.
+#[derive(Debug, Clone)]
+pub enum Role {
+    /// Carries log events into the stream.
+    Processor(Config),
+    /// Puts events into the queue before the processor.
+    Forwarder {
+        /// That queue.
+        queue_url: String,
+    },
+}
+
+impl Role {
+    /// Reads the variables; problems stay with `env`.
+    pub fn read(env: &mut EnvReader<'_>) -> Option<Self> {
+        if env.optional("FORWARD_QUEUE_URL").is_none() {
+            return Config::read(env).map(Self::Processor);
+        }
+        let queue_url = env.required_url("FORWARD_QUEUE_URL", "an SQS queue URL")?;
+        Some(Self::Forwarder { queue_url })
+    }
+}
+
 /// What the processor is told.
 #[derive(Debug, Clone)]
 pub struct Config {

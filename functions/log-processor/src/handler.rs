@@ -15,6 +15,7 @@ use sluice::records::{
 use sluice::telemetry::Fate;
 use tracing::warn;
 
+use crate::batch::{Batch as SqsBatch, BatchAnswer, Reply};
 use crate::config::Config;
 use crate::report::{Places, Report};
 
@@ -147,6 +148,19 @@ where
         self
     }
 
+    /// Handles whatever Lambda hands over, as JSON text: an event of a subscription, a replay, or a
+    /// batch of the queue before this function.
+    pub async fn answer(
+        &mut self,
+        event: &str,
+        deadline_epoch_ms: u64,
+    ) -> Result<Reply, HandOverFailed> {
+        match SqsBatch::parse(event) {
+            Some(batch) => Ok(Reply::Batch(self.handle_batch(&batch, deadline_epoch_ms).await)),
+            None => self.handle(event, deadline_epoch_ms).await.map(Reply::Event),
+        }
+    }
+
     /// Handles one event, given as the JSON text that Lambda hands over. `Ok` means that the
     /// stream, the dead-letter queue or the quarantine has every log event of it, or that it was
     /// filtered.
@@ -155,8 +169,69 @@ where
         event: &str,
         deadline_epoch_ms: u64,
     ) -> Result<Answer, HandOverFailed> {
-        let now_ms = self.ports.clock.epoch_ms();
-        let mut report = Report::new(now_ms);
+        let times = Times::until(deadline_epoch_ms, self.ports.clock.epoch_ms());
+        let mut report = Report::new(times.arrived_ms);
+        let carried = self.carry(event, &mut report, times, Remainder::HandedOver).await;
+        match carried {
+            Ok(Carried::NotForwarded(events)) => {
+                return Ok(Answer {
+                    events_in: events,
+                    events_filtered: events,
+                    ..Answer::default()
+                });
+            }
+            Ok(_) => {}
+            Err(_) => report.hand_over_failed(),
+        }
+        report.emit(&self.config, &self.ports.metrics);
+        carried.map(|_| report.answer())
+    }
+
+    /// Handles a batch of the queue before this function, one message after the other, and names those
+    /// that are to come again: whole, because the queue has nothing but the message. Every log event of
+    /// the others is in the stream or in quarantine, or was filtered.
+    pub async fn handle_batch(
+        &mut self,
+        batch: &SqsBatch<'_>,
+        deadline_epoch_ms: u64,
+    ) -> BatchAnswer {
+        let times = Times::until(deadline_epoch_ms, self.ports.clock.epoch_ms());
+        let mut report = Report::new(times.arrived_ms);
+        let mut is_to_be_told = false;
+        let mut answer = BatchAnswer::default();
+        for message in &batch.messages {
+            // What there is no time for comes again untouched.
+            let carried = if self.ports.clock.epoch_ms() < times.cutoff_ms {
+                is_to_be_told = true;
+                self.carry(&message.body, &mut report, times, Remainder::ComesAgain).await
+            } else {
+                Ok(Carried::ComesAgain)
+            };
+            match carried {
+                Ok(Carried::Settled | Carried::NotForwarded(_)) => {}
+                Ok(Carried::ComesAgain) => answer.comes_again(&message.id),
+                Err(error) => {
+                    warn!(message = %sluice::quote(&message.id), %error, "a payload comes again");
+                    report.hand_over_failed();
+                    answer.comes_again(&message.id);
+                }
+            }
+        }
+        if is_to_be_told && report.has_news() {
+            report.emit(&self.config, &self.ports.metrics);
+        }
+        answer
+    }
+
+    /// Carries one event as far as it goes.
+    async fn carry(
+        &mut self,
+        event: &str,
+        report: &mut Report,
+        times: Times,
+        remainder: Remainder,
+    ) -> Result<Carried, HandOverFailed> {
+        let Times { arrived_ms: now_ms, cutoff_ms, deadline_epoch_ms } = times;
         let mut occasion = Occasion { now_ms, replay: None };
         let payload = SubscriptionEvent::parse(event.as_bytes()).and_then(|event| {
             occasion.replay = event.replay;
@@ -169,21 +244,21 @@ where
                 let detail = error.to_string();
                 let dead_letter = DeadLetter::undecodable(event, error.reason(), &detail, occasion);
                 let dead_letters = dead_letter.messages();
-                let handed_over = hand_over(
+                let places = hand_over(
                     &self.ports,
                     &mut self.rng,
                     &dead_letters,
                     occasion,
                     deadline_epoch_ms,
                 )
-                .await;
-                return finish(&self.ports, &self.config, report, handed_over);
+                .await?;
+                report.handed_over(places);
+                return Ok(Carried::Settled);
             }
         };
         if payload.message_type == MessageType::Control {
             report.control_messages += 1;
-            report.emit(&self.config, &self.ports.metrics);
-            return Ok(Answer::default());
+            return Ok(Carried::Settled);
         }
         let log_group = payload.log_group.value();
         if log_group.starts_with(OWN_LOG_GROUPS)
@@ -202,7 +277,7 @@ where
             }
             let events = payload.events() as u64;
             self.unforwarded += events;
-            return Ok(Answer { events_in: events, events_filtered: events, ..Answer::default() });
+            return Ok(Carried::NotForwarded(events));
         }
 
         let batch = Batch::transform(self.transform.as_ref(), &payload);
@@ -217,7 +292,7 @@ where
             }
         };
         report.saw(&payload, &batch, &packing);
-        report.unforwarded = std::mem::take(&mut self.unforwarded);
+        report.unforwarded += std::mem::take(&mut self.unforwarded);
 
         let (items, records): (Vec<_>, Vec<Record>) =
             packing.records.into_iter().map(|packed| (packed.items, packed.record)).unzip();
@@ -228,7 +303,7 @@ where
             &mut self.rng,
             &self.policy,
             &records,
-            put_cutoff_ms(now_ms, deadline_epoch_ms),
+            cutoff_ms,
         )
         .await;
         let undelivered: Vec<usize> = put
@@ -238,6 +313,13 @@ where
             .collect();
         report.put(&put, &records, &payload, &batch, &items, self.ports.clock.epoch_ms());
 
+        if remainder == Remainder::ComesAgain && !undelivered.is_empty() {
+            // What can never be delivered comes again, too, and goes to the quarantine once.
+            let (reason, detail) = why_undelivered(&put);
+            let left = undelivered.len();
+            warn!(reason = reason.code(), detail, log_events = left, "a payload comes again");
+            return Ok(Carried::ComesAgain);
+        }
         let undeliverable = undeliverable(&payload, &batch, &packing.too_large, undelivered, &put);
         let dead_letters: Vec<DeadLetter> = undeliverable
             .iter()
@@ -270,8 +352,44 @@ where
         }
         let is_replay = occasion.replay.is_some();
         report.settled(&payload, &fates, is_replay, self.ports.clock.epoch_ms());
-        finish(&self.ports, &self.config, report, handed_over)
+        report.handed_over(handed_over?);
+        Ok(Carried::Settled)
     }
+}
+
+/// When an invocation began, and how long it may take.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    arrived_ms: u64,
+    cutoff_ms: u64,
+    deadline_epoch_ms: u64,
+}
+
+impl Times {
+    fn until(deadline_epoch_ms: u64, arrived_ms: u64) -> Self {
+        let cutoff_ms = put_cutoff_ms(arrived_ms, deadline_epoch_ms);
+        Self { arrived_ms, cutoff_ms, deadline_epoch_ms }
+    }
+}
+
+/// What becomes of what the stream does not take in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remainder {
+    /// The dead-letter queue gets it.
+    HandedOver,
+    /// The whole event comes again.
+    ComesAgain,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Carried {
+    /// Every log event of it is somewhere, or was filtered.
+    Settled,
+    /// So many log events of a log group of Sluice, which are let go without a line.
+    NotForwarded(u64),
+    /// Some of its log events are nowhere yet.
+    ComesAgain,
 }
 
 /// When putting must end so that the rest can be handed over.
@@ -311,17 +429,22 @@ fn undeliverable(
         odd.map(|(event, odd_event)| (event, odd_event.detail())).collect(),
     ));
     if !undelivered.is_empty() {
-        let (reason, detail) = match &put.stopped {
-            Some(Stopped::Permanent { code, detail }) => {
-                (Reason::StreamUnavailable, format!("{code}: {detail}"))
-            }
-            Some(Stopped::DeadlineReached(last)) => (Reason::Deadline, last.clone()),
-            Some(Stopped::AttemptsExhausted(last)) => (Reason::RefusedTooOften, last.clone()),
-            None => (Reason::RefusedTooOften, String::new()),
-        };
+        let (reason, detail) = why_undelivered(put);
         all.push(Undeliverable { events: undelivered, reason, detail });
     }
     all
+}
+
+/// Why the stream did not take all.
+fn why_undelivered(put: &PutReport) -> (Reason, String) {
+    match &put.stopped {
+        Some(Stopped::Permanent { code, detail }) => {
+            (Reason::StreamUnavailable, format!("{code}: {detail}"))
+        }
+        Some(Stopped::DeadlineReached(last)) => (Reason::Deadline, last.clone()),
+        Some(Stopped::AttemptsExhausted(last)) => (Reason::RefusedTooOften, last.clone()),
+        None => (Reason::RefusedTooOften, String::new()),
+    }
 }
 
 /// Each event alone with its detail, but only as long as there is time to send so many messages; all
@@ -336,21 +459,6 @@ fn one_by_one(reason: Reason, mut events: Vec<(usize, String)>) -> Vec<Undeliver
         all.push(Undeliverable { events, reason, detail });
     }
     all
-}
-
-/// Reports what became of the event.
-fn finish<P, Q, C, M: EmitMetrics>(
-    ports: &Ports<P, Q, C, M>,
-    config: &Config,
-    mut report: Report,
-    handed_over: Result<Places, HandOverFailed>,
-) -> Result<Answer, HandOverFailed> {
-    match handed_over {
-        Ok(places) => report.handed_over(places),
-        Err(_) => report.hand_over_failed(),
-    }
-    report.emit(config, &ports.metrics);
-    handed_over.map(|_| report.answer())
 }
 
 /// Returns once the queues have every dead letter.

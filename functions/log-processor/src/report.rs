@@ -1,6 +1,7 @@
 //! What an invocation reports: EMF lines.
 
 use sluice::delivery::{Answer, DeadLetter};
+use sluice::limits::EMF_VALUES_MAX;
 use sluice::logs::{Batch, Payload};
 use sluice::ports::EmitMetrics;
 use sluice::records::{Packing, PutReport, Record};
@@ -24,6 +25,11 @@ impl Place {
     pub fn add(&mut self, dead_letter: &DeadLetter) {
         self.messages += 1;
         self.log_events += dead_letter.log_events.unwrap_or(0) as u64;
+    }
+
+    fn plus(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.log_events += other.log_events;
     }
 }
 
@@ -65,7 +71,9 @@ pub(crate) struct Report {
     lag_in_ms: Vec<u64>,
     lag_out_ms: Vec<u64>,
     by_minute: FatesByMinute,
-    processing_ms: Option<u64>,
+    processing_ms: Vec<u64>,
+    /// Whether a payload of anybody else's logs came.
+    has_news: bool,
 }
 
 impl Report {
@@ -75,13 +83,15 @@ impl Report {
 
     /// What came in and what is wanted of the stream.
     pub fn saw(&mut self, payload: &Payload<'_>, batch: &Batch, packing: &Packing) {
-        self.events_in = payload.events() as u64;
-        self.events_filtered = batch.filtered.len() as u64;
-        self.bytes_in = payload.bytes as u64;
-        self.wanted_records = packing.records.len() as u64;
-        self.wanted_bytes = packing.records.iter().map(|packed| packed.record.bytes() as u64).sum();
+        self.has_news = true;
+        self.events_in += payload.events() as u64;
+        self.events_filtered += batch.filtered.len() as u64;
+        self.bytes_in += payload.bytes as u64;
+        self.wanted_records += packing.records.len() as u64;
+        let bytes = packing.records.iter().map(|packed| packed.record.bytes() as u64);
+        self.wanted_bytes += bytes.sum::<u64>();
         let timestamps = payload.log_events.iter().map(|event| event.timestamp_ms).collect();
-        self.lag_in_ms = lags_ms(timestamps, self.arrived_ms);
+        self.lag_in_ms.extend(lags_ms(timestamps, self.arrived_ms));
     }
 
     /// What the stream took. `undelivered` are the events that it did not, ascending.
@@ -106,28 +116,36 @@ impl Report {
             timestamps
                 .extend(delivered.iter().map(|item| payload.log_events[item.event].timestamp_ms));
         }
-        self.events_delivered = timestamps.len() as u64;
-        self.put_calls = put.calls;
-        self.records_throttled = put.throttled;
-        self.records_failed = put.failed;
-        self.records_unknown = put.unknown;
-        self.lag_out_ms = lags_ms(timestamps, now_ms);
+        self.events_delivered += timestamps.len() as u64;
+        self.put_calls += put.calls;
+        self.records_throttled += put.throttled;
+        self.records_failed += put.failed;
+        self.records_unknown += put.unknown;
+        self.lag_out_ms.extend(lags_ms(timestamps, now_ms));
     }
 
     /// What became of each log event, and when that was certain. The time of a replay is not told:
     /// scaling and the alarms take it for what live events wait.
     pub fn settled(&mut self, payload: &Payload<'_>, fates: &[Fate], is_replay: bool, now_ms: u64) {
-        self.events_lost = fates.iter().filter(|&&fate| fate == Fate::Lost).count() as u64;
+        self.events_lost += fates.iter().filter(|&&fate| fate == Fate::Lost).count() as u64;
         let timestamps = payload.log_events.iter().map(|event| event.timestamp_ms);
         // What is no log event has no minute that could be trusted.
         let timestamps = timestamps.chain(payload.odd_events.iter().map(|_| i64::MIN));
-        self.by_minute = FatesByMinute::of(timestamps.zip(fates.iter().copied()), self.arrived_ms);
-        self.processing_ms = (!is_replay).then(|| now_ms.saturating_sub(self.arrived_ms));
+        self.by_minute.count(timestamps.zip(fates.iter().copied()), self.arrived_ms);
+        if !is_replay {
+            self.processing_ms.push(now_ms.saturating_sub(self.arrived_ms));
+        }
     }
 
     /// What the queues took.
     pub fn handed_over(&mut self, places: Places) {
-        self.places = places;
+        self.places.dead_letters.plus(places.dead_letters);
+        self.places.quarantined.plus(places.quarantined);
+    }
+
+    /// Whether there is anything to tell: log groups of Sluice itself are none.
+    pub fn has_news(&self) -> bool {
+        self.has_news || self.undecodable + self.control_messages + self.hand_overs_failed > 0
     }
 
     /// The invocation fails.
@@ -135,7 +153,7 @@ impl Report {
         self.hand_overs_failed += 1;
     }
 
-    /// What became of the event.
+    /// What became of the events.
     pub fn answer(&self) -> Answer {
         let Places { dead_letters, quarantined } = self.places;
         Answer {
@@ -163,6 +181,7 @@ impl Report {
     /// up by who reads the line.
     fn to_line(&self, dimensions: &[(&'static str, &str)]) -> String {
         let mut line = EmfLine::new(self.arrived_ms, dimensions);
+        let few = |values: &Vec<u64>| thinned(values.clone(), EMF_VALUES_MAX);
         line.metric("EventsIn", Unit::Count, self.events_in + self.unforwarded)
             .metric("EventsDelivered", Unit::Count, self.events_delivered)
             .metric("EventsFiltered", Unit::Count, self.events_filtered + self.unforwarded)
@@ -183,23 +202,28 @@ impl Report {
             .metric("RecordsPossiblyDuplicated", Unit::Count, self.records_unknown)
             .metric_high_resolution("WantedBytes", Unit::Bytes, self.wanted_bytes)
             .metric_high_resolution("WantedRecords", Unit::Count, self.wanted_records)
-            .values("LagIn", Unit::Milliseconds, &self.lag_in_ms)
-            .values("LagOut", Unit::Milliseconds, &self.lag_out_ms)
-            .values("ProcessingTime", Unit::Milliseconds, self.processing_ms.as_slice());
+            .values("LagIn", Unit::Milliseconds, &few(&self.lag_in_ms))
+            .values("LagOut", Unit::Milliseconds, &few(&self.lag_out_ms))
+            .values("ProcessingTime", Unit::Milliseconds, &few(&self.processing_ms));
         line.to_line()
     }
 }
 
 /// Lag of events behind `now_ms`, at evenly spaced ranks from the least to the most.
 fn lags_ms(timestamps_ms: Vec<i64>, now_ms: u64) -> Vec<u64> {
-    let mut lags: Vec<u64> = timestamps_ms
+    let lags = timestamps_ms
         .into_iter()
         .map(|timestamp_ms| now_ms.saturating_sub(u64::try_from(timestamp_ms).unwrap_or_default()))
         .collect();
-    lags.sort_unstable();
-    if lags.len() <= LAG_VALUES_MAX {
-        return lags;
+    thinned(lags, LAG_VALUES_MAX)
+}
+
+/// So many of the values, at evenly spaced ranks from the least to the most.
+fn thinned(mut values: Vec<u64>, values_max: usize) -> Vec<u64> {
+    values.sort_unstable();
+    if values.len() <= values_max {
+        return values;
     }
-    let last = lags.len() - 1;
-    (0..LAG_VALUES_MAX).map(|rank| lags[last * rank / (LAG_VALUES_MAX - 1)]).collect()
+    let last = values.len() - 1;
+    (0..values_max).map(|rank| values[last * rank / (values_max - 1)]).collect()
 }

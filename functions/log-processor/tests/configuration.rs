@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use log_processor::Config;
 use log_processor::config::TransformName;
+use log_processor::{Config, Role};
 use sluice::config::EnvReader;
 use sluice::records::{PartitionBy, RecordFormat};
 use sluice_aws::Connection;
@@ -43,6 +43,27 @@ fn a_good_environment_is_read() {
     assert_eq!(config.record_bytes_target, 24_900);
     assert_eq!(config.record_bytes_max, 1_048_576);
     assert_eq!(config.partition_by, PartitionBy::Even);
+}
+
+#[test]
+fn a_queue_to_forward_to_makes_it_a_forwarder_that_needs_nothing_else() {
+    let role = |url: Option<&str>, variables: &BTreeMap<&str, &str>| {
+        let lookup = |name: &str| match name {
+            "FORWARD_QUEUE_URL" => url.map(str::to_owned),
+            name => variables.get(name).map(|value| (*value).to_owned()),
+        };
+        let mut env = EnvReader::new(&lookup);
+        let role = Role::read(&mut env);
+        env.finish(role).map_err(|error| error.0)
+    };
+    let forwarder = role(Some("https://sqs.example/buffer"), &BTreeMap::new());
+    assert!(
+        matches!(forwarder, Ok(Role::Forwarder { queue_url }) if queue_url.ends_with("/buffer"))
+    );
+    assert!(matches!(role(None, &good()), Ok(Role::Processor(_))));
+    let problems = role(Some("buffer"), &good()).expect_err("no URL");
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].starts_with("FORWARD_QUEUE_URL = \"buffer\": "), "{problems:?}");
 }
 
 #[test]

@@ -45,10 +45,10 @@ pub async fn act<W: ControlPlane>(
                 return note(world, &ledger).await;
             }
             // Too few processors make data late; stopping here would keep the shards from growing, too.
-            (Action::PutConcurrency { .. }, _)
+            (Action::PutConcurrency { .. } | Action::PutMappingConcurrency { .. }, _)
                 if decision.shards_after() >= decision.open_shards =>
             {
-                warn!(%error, "reserved concurrency could not be raised; scaling continues");
+                warn!(%error, "concurrency could not be raised; scaling continues");
             }
             // Scaling works without them, and the next invocation tries again.
             (Action::ShardMetrics(_), _) => {
@@ -79,6 +79,9 @@ async fn take<W: ControlPlane>(
         }
         Action::PutConcurrency { function, reserved } => {
             world.put_reserved_concurrency(function, *reserved).await
+        }
+        Action::PutMappingConcurrency { mapping, maximum, .. } => {
+            world.put_mapping_concurrency(mapping, *maximum).await
         }
         Action::PutThreshold { alarm, threshold } => {
             world.put_alarm_threshold(alarm, *threshold).await

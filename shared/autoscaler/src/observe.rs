@@ -44,14 +44,29 @@ pub async fn observe<W: ControlPlane>(
     let switched = tags.get(TAG_SHARD_METRICS).map(|tag| Switched::from_tag(tag));
     let alarms = describe_alarms(world, config).await?;
     let mut functions = Vec::new();
-    let followers = if config.reserve_concurrency { &config.functions[..] } else { &[] };
-    for (name, share) in followers {
-        let (reserved, exists) = match world.get_reserved_concurrency(name).await {
-            Ok(reserved) => (reserved, true),
-            Err(error) if error.code == "ResourceNotFoundException" => (None, false),
-            Err(error) => return Err(error),
+    for (name, share) in &config.functions {
+        let mapping = match world.find_queue_mapping(name).await {
+            Ok(mapping) => mapping,
+            Err(error) if error.code == "ResourceNotFoundException" => None,
+            Err(error) => {
+                // A reservation of a function behind a queue would spend its messages' receipts.
+                warn!(function = name, %error, "ListEventSourceMappings failed; its concurrency stays as it is");
+                continue;
+            }
         };
-        functions.push(FunctionSeen { name: name.clone(), share: *share, reserved, exists });
+        let (reserved, exists) = if mapping.is_some() {
+            (None, true)
+        } else if !config.reserve_concurrency {
+            continue;
+        } else {
+            match world.get_reserved_concurrency(name).await {
+                Ok(reserved) => (reserved, true),
+                Err(error) if error.code == "ResourceNotFoundException" => (None, false),
+                Err(error) => return Err(error),
+            }
+        };
+        let name = name.clone();
+        functions.push(FunctionSeen { name, share: *share, reserved, exists, mapping });
     }
     let mut seen = Observation {
         now_ms,
@@ -88,7 +103,7 @@ pub async fn observe<W: ControlPlane>(
         });
     }
     if needs_load(&seen) {
-        let load = read_load(world, config, now_ms).await;
+        let load = read_load(world, config, &seen.functions, now_ms).await;
         seen.load = load
             .inspect_err(|error| warn!(%error, "GetMetricData failed; deciding without the load"))
             .ok();
@@ -96,7 +111,9 @@ pub async fn observe<W: ControlPlane>(
     read_single_shards(world, config, &mut seen).await;
     let rises = seen.functions.iter().any(|function| {
         let wanted = config.policy.concurrency(shards_to_fill(&seen), function.share);
-        function.exists && function.reserved.is_none_or(|reserved| reserved < wanted)
+        function.exists
+            && function.mapping.is_none()
+            && function.reserved.is_none_or(|reserved| reserved < wanted)
     });
     if rises {
         let reservable = world.get_reservable_concurrency().await;
@@ -162,6 +179,32 @@ fn of_function(function: &str, name: &str, statistic: &str) -> MetricQuery {
     }
 }
 
+fn of_queue(queue: &str, name: &str, statistic: &str) -> MetricQuery {
+    MetricQuery {
+        namespace: "AWS/SQS".to_owned(),
+        name: name.to_owned(),
+        dimensions: vec![("QueueName".to_owned(), queue.to_owned())],
+        statistic: statistic.to_owned(),
+    }
+}
+
+/// How long the oldest payload before `function` has waited, how many came, and how many went: of the
+/// queue before it, or of Lambda's own.
+fn of_waiting(function: &str, queue: Option<&str>) -> [MetricQuery; 3] {
+    match queue {
+        Some(queue) => [
+            of_queue(queue, "ApproximateAgeOfOldestMessage", "Maximum"),
+            of_queue(queue, "NumberOfMessagesSent", "Sum"),
+            of_queue(queue, "NumberOfMessagesDeleted", "Sum"),
+        ],
+        None => [
+            of_function(function, "AsyncEventAge", "Maximum"),
+            of_function(function, "AsyncEventsReceived", "Sum"),
+            of_function(function, "Invocations", "Sum"),
+        ],
+    }
+}
+
 fn of_processor(
     config: &ScalingConfig,
     function: &str,
@@ -194,8 +237,13 @@ fn latest_ms(minutes: &Minutes, now_ms: u64) -> u64 {
 async fn read_load<W: ControlPlane>(
     world: &W,
     config: &ScalingConfig,
+    seen: &[FunctionSeen],
     now_ms: u64,
 ) -> Result<Load, ControlError> {
+    let queue_before = |function: &str| {
+        let seen = seen.iter().find(|seen| seen.name == function)?;
+        seen.mapping.as_ref().map(|mapping| mapping.queue.as_str())
+    };
     let mut queries = vec![
         of_stream(config, "IncomingBytes", "Sum"),
         of_stream(config, "IncomingRecords", "Sum"),
@@ -203,10 +251,8 @@ async fn read_load<W: ControlPlane>(
         of_stream(config, "GetRecords.IteratorAgeMilliseconds", "Maximum"),
     ];
     for (function, _) in &config.functions {
+        queries.extend(of_waiting(function, queue_before(function)));
         queries.extend([
-            of_function(function, "AsyncEventAge", "Maximum"),
-            of_function(function, "AsyncEventsReceived", "Sum"),
-            of_function(function, "Invocations", "Sum"),
             of_processor(config, function, "WantedBytes", "Sum"),
             of_processor(config, function, "WantedRecords", "Sum"),
             of_processor(config, function, "ProcessingTime", "p99"),
@@ -228,11 +274,13 @@ async fn read_load<W: ControlPlane>(
     let (bytes, records, refused, iterator_age) = (next(), next(), next(), next());
     let mut load = Load { iterator_age_ms: latest_ms(&iterator_age, now_ms), ..Load::default() };
     let mut processors: BTreeMap<u64, (Rate, Rate)> = BTreeMap::new();
-    for _ in &config.functions {
+    for (function, _) in &config.functions {
+        // SQS tells it in seconds, Lambda in milliseconds.
+        let age_unit_ms = if queue_before(function).is_some() { 1_000 } else { 1 };
         let (age, received, invocations) = (next(), next(), next());
         let (wanted_bytes, wanted_records, processing) = (next(), next(), next());
         let (queue_age_ms, processing_ms) =
-            (latest_ms(&age, now_ms), latest_ms(&processing, now_ms));
+            (latest_ms(&age, now_ms) * age_unit_ms, latest_ms(&processing, now_ms));
         load.queue_age_ms = load.queue_age_ms.max(queue_age_ms);
         // Not LagOut: events may be old when they come, and no shard makes them younger.
         load.lag_ms = load.lag_ms.max(queue_age_ms.saturating_add(processing_ms));

@@ -49,7 +49,7 @@ impl Report<'_> {
         line.metric("OpenShards", Unit::Count, u64::from(seen.open_shards))
             .metric("GoalShards", Unit::Count, u64::from(decision.goal))
             .metric("ReshardsLeft", Unit::Count, u64::from(decision.reshards_left));
-        if config.reserve_concurrency {
+        if config.reserve_concurrency || !seen.functions.is_empty() {
             let limit = u64::from(concurrency_limit(seen, decision));
             line.metric("ConcurrencyLimit", Unit::Count, limit);
         }
@@ -82,17 +82,20 @@ fn status_code(status: StreamStatus) -> &'static str {
     }
 }
 
-/// Reserved concurrency of all functions once the decision's actions have taken effect.
+/// Processors that may run at once when the decision's actions have taken effect.
 fn concurrency_limit(seen: &Observation, decision: &Decision) -> u32 {
     let after = |name: &str| {
         decision.actions.iter().find_map(|action| match action {
             Action::PutConcurrency { function, reserved } if function == name => Some(*reserved),
+            Action::PutMappingConcurrency { function, maximum, .. } if function == name => {
+                Some(*maximum)
+            }
             _ => None,
         })
     };
     seen.functions
         .iter()
-        .map(|function| after(&function.name).or(function.reserved).unwrap_or(0))
+        .map(|function| after(&function.name).or(function.limit()).unwrap_or(0))
         .sum()
 }
 

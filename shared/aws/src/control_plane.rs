@@ -7,13 +7,14 @@ use aws_sdk_cloudwatch::types::{
     Dimension, Metric, MetricAlarm, MetricDataQuery, MetricStat, ScanBy, StateValue,
 };
 use aws_sdk_kinesis::types::{MetricsName, ScalingType, ShardFilter, ShardFilterType};
+use aws_sdk_lambda::types::{EventSourceMappingConfiguration, ScalingConfig};
 use aws_smithy_types::DateTime;
 
 use super::{Connection, Functions, control_error, epoch_ms};
 use sluice::limits::{GET_METRIC_DATA_QUERIES_MAX, UNRESERVED_CONCURRENCY_MIN};
 use sluice::ports::{
-    Alarm, Alarms, ControlError, DataPoint, MetricQuery, ReadConcurrency, ReadMetrics, ScaleStream,
-    SetConcurrency, StreamSummary,
+    Alarm, Alarms, ControlError, DataPoint, MetricQuery, QueueMapping, ReadConcurrency,
+    ReadMetrics, ScaleStream, SetConcurrency, StreamSummary,
 };
 use sluice::scaling::{AlarmState, Shard, StreamStatus};
 
@@ -403,6 +404,18 @@ impl ReadConcurrency for ControlPlane {
     }
 }
 
+/// The mapping, when its source is a queue.
+fn of_queue(mapping: EventSourceMappingConfiguration) -> Option<QueueMapping> {
+    let mut source = mapping.event_source_arn.as_deref()?.split(':').skip(2);
+    let (service, queue) = (source.next()?, source.last()?);
+    let maximum = mapping.scaling_config.and_then(|scaling| scaling.maximum_concurrency);
+    (service == "sqs").then_some(QueueMapping {
+        id: mapping.uuid?,
+        queue: queue.to_owned(),
+        maximum: maximum.and_then(|maximum| u32::try_from(maximum).ok()),
+    })
+}
+
 impl SetConcurrency for ControlPlane {
     async fn put_reserved_concurrency(
         &self,
@@ -416,6 +429,46 @@ impl SetConcurrency for ControlPlane {
             .send()
             .await
             .map_err(control_error("PutFunctionConcurrency"))?;
+        Ok(())
+    }
+
+    async fn find_queue_mapping(
+        &self,
+        function: &str,
+    ) -> Result<Option<QueueMapping>, ControlError> {
+        let mut marker = None;
+        loop {
+            let page = self
+                .lambda
+                .list_event_source_mappings()
+                .function_name(function)
+                .set_marker(marker)
+                .send()
+                .await
+                .map_err(control_error("ListEventSourceMappings"))?;
+            let found =
+                page.event_source_mappings.unwrap_or_default().into_iter().find_map(of_queue);
+            marker = page.next_marker.filter(|marker| !marker.is_empty());
+            if found.is_some() || marker.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn put_mapping_concurrency(
+        &self,
+        mapping: &str,
+        maximum: u32,
+    ) -> Result<(), ControlError> {
+        let maximum = i32::try_from(maximum).unwrap_or(i32::MAX);
+        let scaling = ScalingConfig::builder().maximum_concurrency(maximum).build();
+        self.lambda
+            .update_event_source_mapping()
+            .uuid(mapping)
+            .scaling_config(scaling)
+            .send()
+            .await
+            .map_err(control_error("UpdateEventSourceMapping"))?;
         Ok(())
     }
 
@@ -435,6 +488,20 @@ impl SetConcurrency for ControlPlane {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_queues_mapping_is_one() {
+        let mapping = |arn: &str| {
+            let scaling = ScalingConfig::builder().maximum_concurrency(4).build();
+            let builder =
+                EventSourceMappingConfiguration::builder().uuid("u").event_source_arn(arn);
+            of_queue(builder.scaling_config(scaling).build())
+        };
+        let queue = QueueMapping { id: "u".to_owned(), queue: "b".to_owned(), maximum: Some(4) };
+        assert_eq!(mapping("arn:aws:sqs:eu-west-1:111122223333:b"), Some(queue));
+        assert_eq!(mapping("arn:aws:kinesis:eu-west-1:111122223333:stream/sqs"), None);
+        assert_eq!(mapping("sqs"), None);
+    }
 
     #[test]
     fn a_new_threshold_leaves_all_else_of_an_alarm_as_it_was() {

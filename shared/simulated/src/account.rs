@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sluice::limits::UNRESERVED_CONCURRENCY_MIN;
+use sluice::limits::{
+    SQS_MAPPING_CONCURRENCY_MAX, SQS_MAPPING_CONCURRENCY_MIN, UNRESERVED_CONCURRENCY_MIN,
+};
+use sluice::ports::QueueMapping;
 
 use crate::stream::ApiError;
 
@@ -14,18 +17,53 @@ pub struct Account {
     /// Reserved by functions that are none of ours.
     pub reserved_by_others: u32,
     functions: BTreeMap<String, Option<u32>>,
+    mappings: BTreeMap<String, QueueMapping>,
 }
 
 impl Account {
     /// An account without functions.
     #[must_use]
     pub fn new(concurrency_limit: u32) -> Self {
-        Self { concurrency_limit, reserved_by_others: 0, functions: BTreeMap::new() }
+        Self {
+            concurrency_limit,
+            reserved_by_others: 0,
+            functions: BTreeMap::new(),
+            mappings: BTreeMap::new(),
+        }
     }
 
     /// Creates a function.
     pub fn create_function(&mut self, name: &str, reserved: Option<u32>) {
         self.functions.insert(name.to_owned(), reserved);
+    }
+
+    /// Maps a queue to a function.
+    pub fn map_queue(&mut self, function: &str, queue: &str, maximum: u32) {
+        let mapping = QueueMapping {
+            id: format!("{queue}-to-{function}"),
+            queue: queue.to_owned(),
+            maximum: Some(maximum),
+        };
+        self.mappings.insert(function.to_owned(), mapping);
+    }
+
+    /// ListEventSourceMappings.
+    #[must_use]
+    pub fn mapping(&self, function: &str) -> Option<QueueMapping> {
+        self.mappings.get(function).cloned()
+    }
+
+    /// UpdateEventSourceMapping.
+    pub fn put_mapping_concurrency(&mut self, id: &str, maximum: u32) -> Result<(), ApiError> {
+        if !(SQS_MAPPING_CONCURRENCY_MIN..=SQS_MAPPING_CONCURRENCY_MAX).contains(&maximum) {
+            let detail = format!("a maximum concurrency of {maximum}");
+            return Err(ApiError::new("InvalidParameterValueException", detail));
+        }
+        let mapping = self.mappings.values_mut().find(|mapping| mapping.id == id);
+        let mapping =
+            mapping.ok_or_else(|| ApiError::new("ResourceNotFoundException", "no mapping"))?;
+        mapping.maximum = Some(maximum);
+        Ok(())
     }
 
     /// What is not reserved.
@@ -49,7 +87,10 @@ impl Account {
     /// How many of a function may run at once.
     #[must_use]
     pub fn concurrency(&self, function: &str) -> u32 {
-        self.functions.get(function).copied().flatten().unwrap_or_else(|| self.unreserved())
+        let reserved = self.functions.get(function).copied().flatten();
+        let limit = reserved.unwrap_or_else(|| self.unreserved());
+        let mapped = self.mappings.get(function).and_then(|mapping| mapping.maximum);
+        mapped.map_or(limit, |maximum| maximum.min(limit))
     }
 
     /// PutFunctionConcurrency.

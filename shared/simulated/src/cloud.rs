@@ -13,7 +13,8 @@ use serde_json::Value;
 use sluice::limits::{HOURS_PER_MONTH, METRIC_MONTH_DOLLARS};
 use sluice::ports::{
     Alarm, Alarms, Clock, ControlError, DataPoint, EmitMetrics, MetricQuery, PutError, PutRecords,
-    ReadConcurrency, ReadMetrics, Refusal, ScaleStream, SetConcurrency, StreamSummary,
+    QueueMapping, ReadConcurrency, ReadMetrics, Refusal, ScaleStream, SetConcurrency,
+    StreamSummary,
 };
 use sluice::records::Record;
 use sluice::scaling::{AlarmState, Shard};
@@ -307,6 +308,20 @@ impl Cloud {
         MetricName::new("AWS/Kinesis", name, &[("StreamName", &self.stream_name)])
     }
 
+    /// How many payloads came, how many went and how long the oldest waited: in the queue mapped to the
+    /// processor, or else in Lambda's own.
+    fn of_waiting(&self) -> [MetricName; 3] {
+        let function = &self.processor.function;
+        match self.account.borrow().mapping(function) {
+            Some(QueueMapping { queue, .. }) => {
+                ["NumberOfMessagesSent", "NumberOfMessagesDeleted", "ApproximateAgeOfOldestMessage"]
+                    .map(|name| MetricName::new("AWS/SQS", name, &[("QueueName", &queue)]))
+            }
+            None => ["AsyncEventsReceived", "Invocations", "AsyncEventAge"]
+                .map(|name| MetricName::new("AWS/Lambda", name, &[("FunctionName", function)])),
+        }
+    }
+
     /// Publishes what the minute that ends now brought.
     fn publish_minute(&self, now_ms: u64) {
         let begin_ms = now_ms - MINUTE_MS;
@@ -319,17 +334,17 @@ impl Cloud {
         if let Some(fluid) = self.fluid.borrow_mut().as_mut() {
             fluid.flush(&self.stream);
             let mut tally = fluid.take_tally();
-            let function = [("FunctionName", self.processor.function.as_str())];
-            let of_function = |name| MetricName::new("AWS/Lambda", name, &function);
+            let [received, taken, age] = self.of_waiting();
             let event_bytes = self.processor.event_bytes;
             if tally.arrived.bytes > 0.0 {
-                let received = (tally.arrived.bytes / event_bytes).ceil();
-                publish(&of_function("AsyncEventsReceived"), received);
+                publish(&received, (tally.arrived.bytes / event_bytes).ceil());
             }
             if tally.wanted.bytes > 0.0 {
-                let invocations = (tally.wanted.bytes / event_bytes).ceil();
-                publish(&of_function("Invocations"), invocations);
-                publish(&of_function("AsyncEventAge"), tally.queue_seconds as f64 * 1e3 + 20.0);
+                publish(&taken, (tally.wanted.bytes / event_bytes).ceil());
+                let seconds = tally.queue_seconds as f64;
+                // SQS tells whole seconds, Lambda milliseconds.
+                let is_sqs = age.namespace == "AWS/SQS";
+                publish(&age, if is_sqs { seconds } else { seconds * 1e3 + 20.0 });
             }
             if !tally.lags.is_empty() {
                 let processing_ms = percentile(&mut tally.processing, 99.0) * 1_000 + 300;
@@ -700,6 +715,28 @@ impl SetConcurrency for Control {
         let input = format!("{function} {reserved}");
         self.call("PutFunctionConcurrency", Some(input), |cloud, _| {
             cloud.account.borrow_mut().put_reserved(function, reserved)
+        })
+        .await
+    }
+
+    async fn find_queue_mapping(
+        &self,
+        function: &str,
+    ) -> Result<Option<QueueMapping>, ControlError> {
+        self.call("ListEventSourceMappings", None, |cloud, _| {
+            Ok(cloud.account.borrow().mapping(function))
+        })
+        .await
+    }
+
+    async fn put_mapping_concurrency(
+        &self,
+        mapping: &str,
+        maximum: u32,
+    ) -> Result<(), ControlError> {
+        let input = format!("{mapping} {maximum}");
+        self.call("UpdateEventSourceMapping", Some(input), |cloud, _| {
+            cloud.account.borrow_mut().put_mapping_concurrency(mapping, maximum)
         })
         .await
     }

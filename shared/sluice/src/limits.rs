@@ -144,6 +144,9 @@ pub const SQS_REQUEST_BYTES: f64 = 65_536.0;
 /// API, ScalingConfig; Nov 2026)
 pub const SQS_MAPPING_CONCURRENCY_MIN: u32 = 2;
 
+/// And at the most. (Lambda API, ScalingConfig; Nov 2026)
+pub const SQS_MAPPING_CONCURRENCY_MAX: u32 = 1_000;
+
 /// A thousand metrics read with GetMetricData, in dollars. (CloudWatch pricing; Nov 2026)
 pub const METRICS_READ_THOUSAND_DOLLARS: f64 = 0.01;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use sluice::ports::QueueMapping;
 use sluice::scaling::decide::needs_load;
 use sluice::scaling::observation::{AlarmLimit, MinuteLoad};
 use sluice::scaling::shard_metrics::{SHARD_METRICS_READ, Switched};
@@ -66,6 +67,7 @@ fn at_rest(shards: u32) -> Observation {
             share: 1.0,
             reserved: Some(shards),
             exists: true,
+            mapping: None,
         }],
         lease: None,
         reservable_concurrency: None,
@@ -662,6 +664,56 @@ fn the_accounts_edge_holds_the_concurrency_and_not_the_shards() {
     assert_eq!(target(&decision), Some(15), "12 MB/s at 80 %: {decision}");
 }
 
+fn mapping(maximum: Option<u32>) -> QueueMapping {
+    QueueMapping { id: "mapping".to_owned(), queue: "buffer".to_owned(), maximum }
+}
+
+fn mapped_to(decision: &Decision) -> Option<u32> {
+    assert!(
+        !decision.actions.iter().any(|action| matches!(action, Action::PutConcurrency { .. })),
+        "{decision}"
+    );
+    decision.actions.iter().find_map(|action| match action {
+        Action::PutMappingConcurrency { mapping, maximum, .. } if mapping == "mapping" => {
+            Some(*maximum)
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn the_mapping_of_a_queue_follows_the_shards_and_nothing_is_reserved() {
+    for (shards, maximum, wanted) in [
+        (8, Some(4), Some(8)),
+        (8, None, Some(8)),
+        (8, Some(9), Some(8)),
+        (8, Some(8), None),
+        // Lambda takes two to a thousand.
+        (1, Some(8), Some(2)),
+        (1, Some(2), None),
+        (2_000, Some(8), Some(1_000)),
+    ] {
+        let mut seen = at_rest(shards);
+        seen.functions[0].mapping = Some(mapping(maximum));
+        // What an account can still reserve is no matter.
+        seen.reservable_concurrency = Some(0);
+        let decision = decide_scale_up(&policy(), &seen);
+        assert_eq!(mapped_to(&decision), wanted, "{shards} shards: {decision}");
+        assert_eq!(!decision.blocked.is_empty(), shards > 1_000, "{decision}");
+    }
+}
+
+#[test]
+fn the_mapping_falls_before_the_shards_close() {
+    let mut seen = off_peak(8, load(0.1));
+    seen.functions[0].mapping = Some(mapping(Some(8)));
+    let decision = decide_scale_down(&policy(), &seen);
+    assert_eq!(mapped_to(&decision), Some(4), "{decision}");
+    let falls = place(&decision, |action| matches!(action, Action::PutMappingConcurrency { .. }));
+    let closes = place(&decision, |action| matches!(action, Action::UpdateShardCount(4)));
+    assert!(falls < closes, "{decision}");
+}
+
 #[test]
 fn shares_split_the_concurrency_and_stop_no_function() {
     let mut seen = at_rest(8);
@@ -671,6 +723,7 @@ fn shares_split_the_concurrency_and_stop_no_function() {
             share,
             reserved: None,
             exists: true,
+            mapping: None,
         })
         .to_vec();
     let decision = decide_scale_up(&policy(), &seen);

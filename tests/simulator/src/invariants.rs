@@ -20,7 +20,7 @@ const ROUNDING_BYTES: f64 = 1_000.0;
 pub struct Invariants {
     policy: Policy,
     function: String,
-    /// The function's reserved concurrency, as of the latest entry.
+    /// How many of the function may run at once, as of the latest entry.
     concurrency: u32,
     /// Each alarm's threshold, as of the latest entry.
     thresholds: BTreeMap<String, f64>,
@@ -151,7 +151,9 @@ impl Invariants {
     fn remember(&mut self, name: &str, input: &str) {
         let Some((of, value)) = input.split_once(' ') else { return };
         match name {
-            "PutFunctionConcurrency" if of == self.function => {
+            "PutFunctionConcurrency" | "UpdateEventSourceMapping"
+                if of.ends_with(&self.function) =>
+            {
                 self.concurrency = value.parse().unwrap_or(0);
             }
             "PutMetricAlarm" => {
@@ -262,8 +264,7 @@ impl Invariants {
         }
         let even = even_shards(cloud);
         let fits = self.policy.concurrency(even, 1.0);
-        let concurrency =
-            cloud.account.borrow().reserved(&self.function).ok().flatten().unwrap_or(0);
+        let concurrency = cloud.account.borrow().concurrency(&self.function);
         if concurrency > fits || (concurrency < fits && !self.concurrency_may_lack) {
             self.violate(now_ms, format!("concurrency stays at {concurrency} for {even} shards"));
         }

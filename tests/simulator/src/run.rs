@@ -36,6 +36,8 @@ use crate::traffic::arrivals;
 pub const STREAM: &str = "logs";
 /// The simulated processor.
 pub const PROCESSOR: &str = "log-processor";
+/// The queue before it, where there is one.
+const BUFFER: &str = "buffer";
 /// The alarms, with the metric that each watches.
 const ALARMS: [(&str, &str); 3] = [
     ("logs-bytes", "IncomingBytes"),
@@ -366,7 +368,13 @@ fn build(scenario: &Scenario, options: &Options, policy: &Policy) -> Rc<Cloud> {
     let limits = limits(scenario.world.reshard_seconds);
     let stream = Stream::with_limits(clock, shards as usize, limits);
     let mut account = Account::new(scenario.world.account_concurrency);
-    account.create_function(PROCESSOR, Some(policy.concurrency(shards, 1.0)));
+    let concurrency = policy.concurrency(shards, 1.0);
+    if scenario.world.buffer_queue {
+        account.create_function(PROCESSOR, None);
+        account.map_queue(PROCESSOR, BUFFER, concurrency);
+    } else {
+        account.create_function(PROCESSOR, Some(concurrency));
+    }
     account.create_function("scale-up", None);
     account.create_function("scale-down", None);
     let processor = ProcessorSpec { function: PROCESSOR.to_owned(), event_bytes: 100_000.0 };
@@ -438,16 +446,8 @@ fn decides(mutation: Mutation) -> (Option<Decide>, Option<Decide>) {
                 let ahead =
                     Observation { open_shards: after, goal: None, shards: None, ..seen.clone() };
                 let early = decide_scale_up(policy, &ahead);
-                let mut actions: Vec<Action> = early
-                    .actions
-                    .into_iter()
-                    .filter(|action| {
-                        matches!(
-                            action,
-                            Action::PutConcurrency { .. } | Action::PutThreshold { .. }
-                        )
-                    })
-                    .collect();
+                let mut actions: Vec<Action> =
+                    early.actions.into_iter().filter(Action::follows_shards).collect();
                 actions.extend(decision.actions);
                 Decision { actions, ..decision }
             }),
@@ -457,9 +457,7 @@ fn decides(mutation: Mutation) -> (Option<Decide>, Option<Decide>) {
             None,
             Some(|policy, seen| {
                 let mut decision = decide_scale_down(policy, seen);
-                decision.actions.sort_by_key(|action| {
-                    matches!(action, Action::PutConcurrency { .. } | Action::PutThreshold { .. })
-                });
+                decision.actions.sort_by_key(Action::follows_shards);
                 decision
             }),
         ),

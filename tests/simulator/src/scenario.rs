@@ -188,6 +188,8 @@ pub struct World {
     pub shards: Option<u32>,
     /// The account's concurrency.
     pub account_concurrency: u32,
+    /// Whether an SQS queue is before the processor, and its mapping follows the shards.
+    pub buffer_queue: bool,
     /// What is sent, as a multiple of the processors' pace: above 1, other writers send beside them,
     /// and all shards refuse alike once they are full.
     pub sent_factor: f64,
@@ -217,6 +219,7 @@ impl Default for World {
         Self {
             shards: None,
             account_concurrency: 1_000,
+            buffer_queue: false,
             sent_factor: 1.0,
             reshard_seconds: 90,
             fast_alarm: true,

@@ -65,6 +65,7 @@ scenarios! {
     reshard_takes_15_minutes = "reshard-takes-15-minutes",
     resource_in_use = "resource-in-use",
     source_clock_ahead = "source-clock-ahead",
+    spike_into_a_queue = "spike-into-a-queue",
     spike_of_ten = "spike-of-ten",
     split_and_merged = "split-and-merged",
     stack_update = "stack-update",

@@ -271,6 +271,7 @@ impl Sluice {
                 share: 1.0,
                 reserved: self.reserved,
                 exists: true,
+                mapping: None,
             }],
             lease: None,
             reservable_concurrency: None,
@@ -369,6 +370,7 @@ impl Sluice {
                     found.expect("an alarm of this stream").state = AlarmState::InsufficientData;
                 }
                 Action::ShardMetrics(_) => unreachable!("no shard is hot in this world"),
+                Action::PutMappingConcurrency { .. } => unreachable!("no queue is in this world"),
             }
         }
     }

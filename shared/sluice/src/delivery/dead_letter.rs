@@ -245,7 +245,8 @@ fn sqs_takes(c: char) -> bool {
 
 /// The same JSON without the characters that SQS refuses. JSON has them in strings only, and no
 /// control characters.
-fn escape_for_sqs(json: &str) -> String {
+#[must_use]
+pub fn escape_for_sqs(json: &str) -> String {
     json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }
 

@@ -15,7 +15,7 @@ mod scale;
 
 pub use alarms::{Alarm, AlarmState, Alarms};
 pub use clock::Clock;
-pub use concurrency::{ReadConcurrency, SetConcurrency};
+pub use concurrency::{QueueMapping, ReadConcurrency, SetConcurrency};
 pub use functions::{InvokeError, InvokeFunction};
 pub use metrics::{DataPoint, EmitMetrics, MetricQuery, ReadMetrics};
 pub use put::{PutError, PutRecords, PutReplayed, Record, Refusal, is_throttle};

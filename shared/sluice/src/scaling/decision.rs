@@ -6,6 +6,7 @@ use std::fmt;
 use super::cost::dollars_per_hour;
 use super::state::State;
 use super::{Rate, ShardMetricsAction, StreamStatus};
+use crate::limits::SQS_MAPPING_CONCURRENCY_MAX;
 
 /// One call to make.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +36,15 @@ pub enum Action {
         /// Its new reserved concurrency.
         reserved: u32,
     },
+    /// Call `UpdateEventSourceMapping` for the queue before a function.
+    PutMappingConcurrency {
+        /// The function behind the queue.
+        function: String,
+        /// The mapping's `UUID`.
+        mapping: String,
+        /// Its new maximum concurrency.
+        maximum: u32,
+    },
     /// Call `PutMetricAlarm` with another threshold.
     PutThreshold {
         /// The alarm's name.
@@ -52,6 +62,16 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether it only brings in line what follows the shards.
+    pub fn follows_shards(&self) -> bool {
+        matches!(
+            self,
+            Self::PutConcurrency { .. }
+                | Self::PutMappingConcurrency { .. }
+                | Self::PutThreshold { .. }
+        )
+    }
+
     /// What log queries filter on.
     pub fn code(&self) -> &'static str {
         match self {
@@ -60,6 +80,7 @@ impl Action {
             Self::SplitShard { .. } => "split-shard",
             Self::MergeShards { .. } => "merge-shards",
             Self::PutConcurrency { .. } => "put-concurrency",
+            Self::PutMappingConcurrency { .. } => "put-mapping-concurrency",
             Self::PutThreshold { .. } => "put-threshold",
             Self::Rearm { .. } => "rearm",
             Self::ShardMetrics(ShardMetricsAction::Note(_)) => "note-shard-metrics",
@@ -79,6 +100,9 @@ impl fmt::Display for Action {
             | Self::MergeShards { .. } => Ok(()),
             Self::PutConcurrency { function, reserved } => {
                 write!(out, "; concurrency of {function} to {reserved}")
+            }
+            Self::PutMappingConcurrency { function, maximum, .. } => {
+                write!(out, "; concurrency of the queue before {function} to {maximum}")
             }
             Self::PutThreshold { alarm, threshold } => {
                 write!(out, "; threshold of {alarm} to {threshold:.0}")
@@ -132,6 +156,13 @@ pub enum Blocked {
     ShardMetricsLeftOn,
     /// A function whose concurrency should follow the shards does not exist.
     FunctionMissing(String),
+    /// A mapping cannot run as many processors as the shards need.
+    MappingAtMaximum {
+        /// The function behind the queue.
+        function: String,
+        /// The processors that the shards need.
+        wanted: u32,
+    },
     /// The account cannot reserve as much concurrency as the shards need.
     ConcurrencyAtEdge {
         /// The function's name.
@@ -165,6 +196,7 @@ impl Blocked {
             Self::KeySkew(_) => "key-skew",
             Self::ShardMetricsLeftOn => "shard-metrics-left-on",
             Self::FunctionMissing(_) => "function-missing",
+            Self::MappingAtMaximum { .. } => "mapping-at-maximum",
             Self::ConcurrencyAtEdge { .. } => "concurrency-at-edge",
         }
     }
@@ -205,6 +237,10 @@ impl fmt::Display for Blocked {
             Self::FunctionMissing(function) => write!(
                 out,
                 "there is no function {function}: deploy it, or take it out of ProcessorFunctions"
+            ),
+            Self::MappingAtMaximum { function, wanted } => write!(
+                out,
+                "the queue before {function} runs {SQS_MAPPING_CONCURRENCY_MAX} at the most, not {wanted}"
             ),
             Self::ConcurrencyAtEdge { function, wanted } => {
                 write!(out, "the account cannot reserve {wanted} for {function}")

@@ -1,8 +1,10 @@
-//! What follows the shards: the functions' reserved concurrency and the alarms' thresholds.
+//! What follows the shards: the functions' reserved concurrency, or the maximum concurrency of the
+//! queues before them, and the alarms' thresholds.
 
 use super::evenness::shards_to_fill;
 use super::observation::AlarmLimit;
 use super::{Action, AlarmSeen, AlarmState, Blocked, FunctionSeen, Observation, Policy};
+use crate::limits::{SQS_MAPPING_CONCURRENCY_MAX, SQS_MAPPING_CONCURRENCY_MIN};
 
 /// Brings concurrency and thresholds in line with `shards`, or with as many of them as can be
 /// filled.
@@ -20,6 +22,18 @@ pub(super) fn align(
             continue;
         }
         let wanted = policy.concurrency(shards, function.share);
+        if let Some(mapping) = &function.mapping {
+            // A mapping reserves nothing, so the account's limit does not matter here.
+            let maximum = wanted.clamp(SQS_MAPPING_CONCURRENCY_MIN, SQS_MAPPING_CONCURRENCY_MAX);
+            let (function, id) = (function.name.clone(), mapping.id.clone());
+            if maximum < wanted {
+                blocked.push(Blocked::MappingAtMaximum { function: function.clone(), wanted });
+            }
+            if mapping.maximum != Some(maximum) {
+                actions.push(Action::PutMappingConcurrency { function, mapping: id, maximum });
+            }
+            continue;
+        }
         let possible = reserve(function, wanted, &mut reservable);
         if possible < wanted {
             blocked.push(Blocked::ConcurrencyAtEdge { function: function.name.clone(), wanted });

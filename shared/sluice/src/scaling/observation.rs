@@ -1,7 +1,7 @@
 //! What an invocation saw, and why it looked.
 
 use super::{Lease, Ledger, Rate, ShardMetricsSeen};
-use crate::ports::{AlarmState, Shard, StreamStatus};
+use crate::ports::{AlarmState, QueueMapping, Shard, StreamStatus};
 
 /// Why a scaling function runs. Only an order or a plan changes what is wanted; all else is read off
 /// the world.
@@ -52,6 +52,16 @@ pub struct FunctionSeen {
     pub reserved: Option<u32>,
     /// Whether it is there at all: the stacks launch in any order.
     pub exists: bool,
+    /// The mapping of the queue before it, if there is one: it follows the shards then, and nothing is
+    /// reserved.
+    pub mapping: Option<QueueMapping>,
+}
+
+impl FunctionSeen {
+    /// How many may run at once; `None` when only the account's limit says.
+    pub fn limit(&self) -> Option<u32> {
+        self.mapping.as_ref().map_or(self.reserved, |mapping| mapping.maximum)
+    }
 }
 
 /// What an alarm watches.

@@ -70,26 +70,23 @@ pub struct FatesByMinute {
 
 impl FatesByMinute {
     /// Counts events that came in at `now_ms`: each with its timestamp, in milliseconds since 1970.
-    #[must_use]
-    pub fn of(events: impl Iterator<Item = (i64, Fate)>, now_ms: u64) -> Self {
-        let mut all = Self::default();
+    pub fn count(&mut self, events: impl Iterator<Item = (i64, Fate)>, now_ms: u64) {
         let accepted = now_ms.saturating_sub(METRIC_AGE_MS_MAX)..=now_ms + METRIC_AHEAD_MS_MAX;
         for (timestamp_ms, fate) in events.filter(|&(_, fate)| fate != Fate::NotSettled) {
             // The whole minute must be acceptable, for it is the minute's begin that is sent.
             let minute_ms = u64::try_from(timestamp_ms).ok().map(|ms| ms - ms % MINUTE_MS);
             let minute_ms = minute_ms.filter(|minute_ms| {
                 accepted.contains(minute_ms)
-                    && (all.minutes.len() < MINUTES_MAX || all.minutes.contains_key(minute_ms))
+                    && (self.minutes.len() < MINUTES_MAX || self.minutes.contains_key(minute_ms))
             });
             let Some(minute_ms) = minute_ms else {
-                all.outside += 1;
+                self.outside += 1;
                 continue;
             };
-            let fates = all.minutes.entry(minute_ms).or_default();
+            let fates = self.minutes.entry(minute_ms).or_default();
             fates.came_in += 1;
             fates.count(fate);
         }
-        all
     }
 
     /// One EMF line a minute, under that minute's timestamp. A fate that nothing met is left out:
@@ -123,7 +120,8 @@ mod tests {
     const NOW_MS: u64 = 1_795_219_230_000;
 
     fn lines(events: &[(i64, Fate)]) -> (Vec<Value>, u64) {
-        let fates = FatesByMinute::of(events.iter().copied(), NOW_MS);
+        let mut fates = FatesByMinute::default();
+        fates.count(events.iter().copied(), NOW_MS);
         let lines = fates.to_lines(&[("FunctionName", "f")]);
         let lines = lines.iter().map(|line| serde_json::from_str(line).expect("JSON"));
         (lines.collect(), fates.outside)

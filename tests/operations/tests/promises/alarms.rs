@@ -11,7 +11,10 @@ use sluice::scaling::AlarmState;
 use sluice_simulated::clock::BEGIN_EPOCH_MS;
 use sluice_simulated::cloudwatch::{MINUTE_MS, MetricName, MetricStore, Unpublished};
 
-use crate::world::{ANSWERS, ARCHIVER, PROCESSOR, STREAM, STREAM_REPLAYER, all_alarms};
+use crate::world::{
+    ANSWERS, ARCHIVER, LOG_PROCESSING, PROCESSOR, STREAM, STREAM_REPLAYER, all_alarms,
+    log_processing_with_queue,
+};
 
 /// A minute's metrics.
 struct Minute<'a> {
@@ -87,6 +90,8 @@ struct Case {
 const DEAD_LETTERS: &str = "sluice-dead-letters-u";
 const QUARANTINE: &str = "carry-QuarantineQueue";
 const REPLAYER: &str = "carry-dlq-replayer";
+const FORWARDER: &str = "carry-Forwarder";
+const BUFFER: &str = "carry-BufferQueue";
 const ON_FAILURE: &str = "archive-OnFailureQueue";
 
 const CASES: &[Case] = &[
@@ -209,6 +214,37 @@ const CASES: &[Case] = &[
         trouble: |m| m.lambda(PROCESSOR, "DeadLetterErrors", 1.0),
         within: 1..=3,
         calm: &[|m| m.lambda(PROCESSOR, "DeadLetterErrors", 0.0)],
+    },
+    Case {
+        alarm: "buffer-lag",
+        trouble: |m| m.queue(BUFFER, "ApproximateAgeOfOldestMessage", 31.0),
+        within: 5..=8,
+        calm: &[
+            |m| m.queue(BUFFER, "ApproximateAgeOfOldestMessage", 30.0),
+            |m| m.queue(DEAD_LETTERS, "ApproximateAgeOfOldestMessage", 31.0),
+        ],
+    },
+    Case {
+        alarm: "buffer-old",
+        trouble: |m| m.queue(BUFFER, "ApproximateAgeOfOldestMessage", 3_601.0),
+        within: 1..=10,
+        calm: &[|m| m.queue(BUFFER, "ApproximateAgeOfOldestMessage", 3_600.0)],
+    },
+    Case {
+        alarm: "forwarder-failing",
+        trouble: |m| m.lambda(FORWARDER, "Errors", 1.0),
+        within: 1..=3,
+        calm: &[|m| m.lambda(FORWARDER, "Errors", 0.0), |m| m.lambda(PROCESSOR, "Errors", 1.0)],
+    },
+    Case {
+        alarm: "forwarder-held-back",
+        trouble: |m| m.lambda(FORWARDER, "Throttles", 1.0),
+        within: 5..=8,
+        // Before a queue the processor is held back all the time.
+        calm: &[
+            |m| m.lambda(FORWARDER, "Throttles", 0.0),
+            |m| m.lambda(PROCESSOR, "Throttles", 9.0),
+        ],
     },
     Case {
         alarm: "dead-letters-old",
@@ -428,6 +464,49 @@ fn every_alarm_is_tried_here() {
     let alarms = all_alarms();
     let there: BTreeSet<&str> = alarms.keys().map(String::as_str).collect();
     assert_eq!(tried, there);
+}
+
+/// With a buffer queue Lambda's queue is before the forwarder, and alarms on the processor's, which stays empty, would
+/// be silent whatever happened.
+#[test]
+fn the_alarms_on_lambdas_queue_watch_the_function_that_is_subscribed() {
+    let buffered = operations::alarms(&log_processing_with_queue(), LOG_PROCESSING);
+    let of_queue =
+        ["AsyncEventAge", "AsyncEventsDropped", "AsyncEventsReceived", "DeadLetterErrors"];
+    let mut watched = BTreeSet::new();
+    for (alarms, function) in [(&buffered, FORWARDER), (&all_alarms(), PROCESSOR)] {
+        for metric in alarms.values().flat_map(TemplateAlarm::metrics).map(|(metric, _)| metric) {
+            if let Some(name) = of_queue.iter().find(|name| **name == metric.name) {
+                let of_function = ("FunctionName".to_owned(), function.to_owned());
+                assert_eq!(metric.dimensions, [of_function], "{name}");
+                watched.insert((*name, function));
+            }
+        }
+    }
+    assert_eq!(watched.len(), 2 * of_queue.len(), "{watched:?}");
+}
+
+/// A replay passes no forwarder.
+#[test]
+fn replays_hide_no_loss_in_the_forwarders_queue() {
+    let buffered = operations::alarms(&log_processing_with_queue(), LOG_PROCESSING);
+    let lost: Feed = |m| {
+        m.lambda(FORWARDER, "AsyncEventsReceived", 100.0);
+        m.lambda(FORWARDER, "Invocations", 90.0);
+        m.lambda(FORWARDER, "AsyncEventAge", 1_000.0);
+        m.lambda(PROCESSOR, "Invocations", 1_000.0);
+    };
+    let replaying: Feed = |m| {
+        m.lambda(FORWARDER, "AsyncEventsReceived", 100.0);
+        m.lambda(FORWARDER, "Invocations", 100.0);
+        m.lambda(FORWARDER, "AsyncEventAge", 1_000.0);
+        m.put("Sluice", "DeadLettersAnswered", &[("FunctionName", REPLAYER)], 50.0);
+    };
+    for unpublished in ANSWERS {
+        let told = changes(&buffered["queue-loss"], unpublished, 400, |_| lost);
+        assert!(matches!(told[..], [(_, AlarmState::Alarm)]), "{unpublished:?}: {told:?}");
+        assert_eq!(changes(&buffered["queue-loss"], unpublished, 400, |_| replaying), []);
+    }
 }
 
 #[test]

@@ -8,8 +8,8 @@ use sluice_simulated::cloudwatch::MetricName;
 
 use crate::world::{
     ARCHIVE, AUTOSCALING, LOG_PROCESSING, STREAM_REPLAY, TOPIC, World, all_alarms, archive,
-    autoscaling, consumers_printed, everything_printed, log_processing, overview,
-    overview_parameters, stream_replay,
+    autoscaling, consumers_printed, everything_printed, log_processing, log_processing_with_queue,
+    overview, overview_parameters, stream_replay,
 };
 
 /// Metrics of AWS that dashboards and alarms use: namespace, name, dimensions. Read in November 2026
@@ -63,8 +63,15 @@ async fn printed() -> BTreeSet<MetricName> {
 }
 
 /// The dashboard of each stack, and the overview of all.
-fn all_dashboards() -> [Vec<Widget>; 5] {
-    let stacks = [log_processing(), autoscaling(), archive(), stream_replay(), overview()];
+fn all_dashboards() -> [Vec<Widget>; 6] {
+    let stacks = [
+        log_processing(),
+        autoscaling(),
+        archive(),
+        stream_replay(),
+        overview(),
+        log_processing_with_queue(),
+    ];
     stacks.map(|stack| dashboards(&stack))
 }
 
@@ -211,6 +218,7 @@ fn is_complete(stack: &Stack, name: &str) {
 #[test]
 fn a_dashboard_shows_every_alarm_of_its_stack() {
     is_complete(&log_processing(), LOG_PROCESSING);
+    is_complete(&log_processing_with_queue(), LOG_PROCESSING);
     is_complete(&autoscaling(), AUTOSCALING);
     is_complete(&archive(), ARCHIVE);
     is_complete(&stream_replay(), STREAM_REPLAY);
@@ -230,7 +238,7 @@ fn a_dashboard_shows_no_alarm_that_is_left_out() {
 #[test]
 fn the_overview_shows_every_alarm_that_tells_a_person() {
     let stacks = [
-        (log_processing(), LOG_PROCESSING),
+        (log_processing_with_queue(), LOG_PROCESSING),
         (autoscaling(), AUTOSCALING),
         (archive(), ARCHIVE),
         (stream_replay(), STREAM_REPLAY),
@@ -346,7 +354,7 @@ fn what_a_person_must_act_on_comes_next() {
 
 #[test]
 fn queries_read_log_groups_that_are_there() {
-    let stacks = [log_processing(), autoscaling(), archive(), stream_replay()];
+    let stacks = [log_processing_with_queue(), autoscaling(), archive(), stream_replay()];
     let groups: BTreeSet<String> = stacks
         .iter()
         .flat_map(|stack| stack.resources.values())

@@ -39,6 +39,15 @@ pub const LOG_GROUPS: [&str; 2] = ["/app/web", "/app/worker"];
 
 /// The log-processing stack with everything that can be switched on.
 pub fn log_processing() -> Stack {
+    log_processing_with("lambda")
+}
+
+/// The same with a queue before the processor.
+pub fn log_processing_with_queue() -> Stack {
+    log_processing_with("queue")
+}
+
+fn log_processing_with(buffer: &str) -> Stack {
     Template::read("log-processing.yaml").launch(
         LOG_PROCESSING,
         &[
@@ -48,6 +57,7 @@ pub fn log_processing() -> Stack {
             ("StreamName", STREAM),
             ("LogGroupNames", &LOG_GROUPS.join(",")),
             ("NotifyTopicArn", TOPIC),
+            ("Buffer", buffer),
         ],
     )
 }
@@ -88,7 +98,7 @@ pub fn overview() -> Stack {
 }
 
 /// What the overview of all stacks is told.
-pub fn overview_parameters() -> [(&'static str, &'static str); 7] {
+pub fn overview_parameters() -> [(&'static str, &'static str); 8] {
     [
         ("LogProcessingStack", LOG_PROCESSING),
         ("AutoscalingStack", AUTOSCALING),
@@ -97,6 +107,7 @@ pub fn overview_parameters() -> [(&'static str, &'static str); 7] {
         ("StreamName", STREAM),
         ("DeadLetterQueueName", "sluice-dead-letters-u"),
         ("QuarantineQueueName", "carry-QuarantineQueue"),
+        ("BufferQueueName", "carry-BufferQueue"),
     ]
 }
 
@@ -111,6 +122,9 @@ pub fn all_alarms() -> BTreeMap<String, TemplateAlarm> {
     let mut all = BTreeMap::new();
     for (name, alarm) in stacks.iter().flat_map(|(stack, name)| alarms(stack, name)) {
         assert!(all.insert(name.clone(), alarm).is_none(), "{name} is in two");
+    }
+    for (name, alarm) in alarms(&log_processing_with_queue(), LOG_PROCESSING) {
+        all.entry(name).or_insert(alarm);
     }
     all
 }
