@@ -693,11 +693,12 @@ fn the_mapping_of_a_queue_follows_the_shards_and_nothing_is_reserved() {
         (1, Some(2), None),
         (2_000, Some(8), Some(1_000)),
     ] {
+        let policy = Policy { shard_count_max: 10_000, ..policy() };
         let mut seen = at_rest(shards);
         seen.functions[0].mapping = Some(mapping(maximum));
         // What an account can still reserve is no matter.
         seen.reservable_concurrency = Some(0);
-        let decision = decide_scale_up(&policy(), &seen);
+        let decision = decide_scale_up(&policy, &seen);
         assert_eq!(mapped_to(&decision), wanted, "{shards} shards: {decision}");
         assert_eq!(!decision.blocked.is_empty(), shards > 1_000, "{decision}");
     }
