@@ -60,15 +60,17 @@ def test_the_dashboard_says_why_it_scaled(engines: local.Engines, scale: LaunchS
     taken, left = answer(engines, query)
 
     (by_hand,) = [row for row in taken if "go from 2 to 4 shards" in row["message"]]
-    assert [name for name in fields_of(query) if name not in by_hand] == ["error"], "an error is in no decision"
-    assert (by_hand["wake"], by_hand["open_shards"], by_hand["goal"]) == ("Person(4)", 2, 4)
+    assert [name for name in fields_of(query) if name not in by_hand] == ["error", "error_message"], "nothing failed"
+    assert (by_hand["trigger"], by_hand["shard_count"], by_hand["open_shards"], by_hand["goal"]) == ("manual", 4, 2, 4)
+    assert {"save-state", "update-shard-count"} <= set(by_hand["actions"].split(","))
     for what in ("$0.030 an hour before, $0.060 after", "reshard calls left"):
         assert what in by_hand["message"]
-    assert [row["wake"] for row in taken if row.get("wake") == "OffPeak"], "what did not happen, too"
-    failed = [row["error"] for row in taken if row["level"] == "ERROR" and "error" in row]
+    assert [row["blocked"] for row in taken if row.get("trigger") == "off-peak"], "what did not happen, too"
+    errors = [row for row in taken if row["level"] == "ERROR"]
+    failed = [row[name] for row in errors for name in ("error", "error_message") if name in row]
     assert len(failed) == 1 and "99" in failed[0], "a plan beyond the maximum"
 
-    (idle,) = [row for row in left if row.get("wake") == "Reconcile"]
+    (idle,) = [row for row in left if row.get("trigger") == "reconcile"]
     assert idle["message"].startswith("stay at 2 shards"), "once a minute, and says nothing new"
 
 

@@ -32,7 +32,7 @@ pub(super) fn held_back(attempt: Duration) -> TimeoutConfig {
 /// Region, credentials and endpoints out of Lambda's environment, and one HTTP client for all.
 ///
 /// Credentials are static: Lambda sets them for the life of an environment. That, and doing
-/// without `aws-config`, halves the binary; see docs/decisions.md.
+/// without `aws-config`, halves the binary; see docs/decisions/libraries.md.
 #[derive(Debug, Clone)]
 pub struct Connection {
     base: SdkConfig,

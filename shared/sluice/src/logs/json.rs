@@ -1,8 +1,8 @@
 //! A strict, borrowing JSON scanner for one shape: strings stay raw slices of the input.
 //!
 //! It exists for speed: the payload is read once, nothing is unescaped unless somebody asks, and
-//! a log event's own JSON stays at hand for the dead-letter queue. docs/decisions.md, "Why our own
-//! JSON scanner?", has the figures.
+//! a log event's own JSON stays at hand for the dead-letter queue. docs/decisions/libraries.md, "Why
+//! our own JSON scanner?", has the figures.
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -254,15 +254,26 @@ impl World {
     pub async fn scale_up(&self, event: &str) {
         let config = self.configuration.scale_up.clone();
         let control = Control::new(Rc::clone(&self.cloud), "scale-up");
-        let function = scale_up::ScaleUp::new(config, control, self.clock(), self.printed.clone());
+        let function = scale_up::ScaleUp::new(
+            config,
+            control,
+            self.clock(),
+            self.printed.clone(),
+            Rng::with_seed(1),
+        );
         function.handle(event).await.expect("scale-up");
     }
 
     pub async fn scale_down(&self, event: &str) {
         let config = self.configuration.scale_down.clone();
         let control = Control::new(Rc::clone(&self.cloud), "scale-down");
-        let function =
-            scale_down::ScaleDown::new(config, control, self.clock(), self.printed.clone());
+        let function = scale_down::ScaleDown::new(
+            config,
+            control,
+            self.clock(),
+            self.printed.clone(),
+            Rng::with_seed(2),
+        );
         function.handle(event).await.expect("scale-down");
     }
 
