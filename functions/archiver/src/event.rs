@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice::time;
@@ -77,32 +77,6 @@ impl KinesisRecord<'_> {
     }
 }
 
-/// The partial batch response: Lambda delivers everything from the lowest sequence number on again.
-/// Empty, the whole batch was a success.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BatchResponse {
-    /// One item at the most.
-    pub batch_item_failures: Vec<ItemFailure>,
-}
-
-/// A record that did not make it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ItemFailure {
-    pub item_identifier: String,
-}
-
-impl BatchResponse {
-    /// Everything from this record on is to come again; everything when there is none.
-    pub fn from_first_left(first_left: Option<&KinesisRecord<'_>>) -> Self {
-        let failures = first_left.map(|record| ItemFailure {
-            item_identifier: record.kinesis.sequence_number.clone().into_owned(),
-        });
-        Self { batch_item_failures: failures.into_iter().collect() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,16 +135,5 @@ mod tests {
         for event in ["{}", "[]", r#"{"Records":[{"s3":{}}]}"#, "not JSON", r#"{"awslogs":{}}"#] {
             assert!(KinesisEvent::parse(event).is_err(), "{event}");
         }
-    }
-
-    #[test]
-    fn the_answer_has_lambdas_own_names() {
-        let json = |answer| serde_json::to_string(&answer).expect("JSON");
-        assert_eq!(json(BatchResponse::default()), r#"{"batchItemFailures":[]}"#);
-        let event = KinesisEvent::parse(EXAMPLE).expect("a batch");
-        let answer = BatchResponse::from_first_left(event.records.first());
-        let number = "49590338271490256608559692538361571095921575989136588898";
-        let expected = format!(r#"{{"batchItemFailures":[{{"itemIdentifier":"{number}"}}]}}"#);
-        assert_eq!(json(answer), expected);
     }
 }

@@ -7,14 +7,14 @@
 use base64_simd::STANDARD;
 use fastrand::Rng;
 use sluice::delivery::Reason;
-use sluice::invocation::{Backoff, Deadline, Within};
+use sluice::invocation::{Backoff, BatchResponse, Deadline, Within};
 use sluice::ports::{Clock, EmitMetrics, PutRecords, QueueError, SendMessage};
 use sluice::records::{CallLimits, Pacer, PutPolicy, PutReport, Record, Stopped, put_all};
 use tracing::{error, warn};
 
 use crate::config::Config;
 use crate::decide::Chunk;
-use crate::event::{BatchResponse, KinesisEvent, KinesisRecord, NotAKinesisEvent};
+use crate::event::{KinesisEvent, KinesisRecord, NotAKinesisEvent};
 use crate::join::Joined;
 use crate::letter::Unarchivable;
 use crate::open::Opener;
@@ -87,7 +87,9 @@ where
         report.records_left = left.map_or(0, |left| records.len() - left) as u64;
         let Outside { ports, config, .. } = &self.outside;
         ports.metrics.emit(&report.to_line(config, now_ms));
-        Ok(BatchResponse::from_first_left(left.map(|left| &records[left])))
+        let sequence_number =
+            |left: usize| records[left].kinesis.sequence_number.clone().into_owned();
+        Ok(left.map(sequence_number).into_iter().collect())
     }
 
     /// Archives the records in order; returns the place of the first that did not make it.

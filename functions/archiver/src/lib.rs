@@ -13,5 +13,5 @@ pub mod open;
 mod report;
 
 pub use config::Config;
-pub use event::{BatchResponse, KinesisEvent, NotAKinesisEvent};
+pub use event::{KinesisEvent, NotAKinesisEvent};
 pub use handler::{Archiver, Ports};

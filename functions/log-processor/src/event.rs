@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use sluice::delivery::Answer;
+use sluice::invocation::BatchResponse;
 
 /// Messages of the queue before this function.
 #[derive(Debug, Deserialize)]
@@ -42,33 +43,11 @@ impl<'a> SqsBatch<'a> {
     }
 }
 
-/// The partial batch response: the mapping deletes every message but these from the queue.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BatchAnswer {
-    /// Those that are to come again.
-    pub batch_item_failures: Vec<ItemFailure>,
-}
-
-/// A message that is to come again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ItemFailure {
-    /// `messageId`.
-    pub item_identifier: String,
-}
-
-impl BatchAnswer {
-    pub(crate) fn comes_again(&mut self, id: &str) {
-        self.batch_item_failures.push(ItemFailure { item_identifier: id.to_owned() });
-    }
-}
-
 /// The answer to whatever Lambda handed over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Reply {
     /// To an event of a subscription or a replay.
     Event(Answer),
-    Batch(BatchAnswer),
+    Batch(BatchResponse),
 }

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 use sluice::delivery::{Answer, DeadLetter, Destination, Invocation, Reason, Replay};
-use sluice::invocation::{Backoff, Deadline};
+use sluice::invocation::{Backoff, BatchResponse, Deadline};
 use sluice::logs::{
     Batch, DecodeError, Decoder, MessageType, Payload, SubscriptionEvent, Transform,
 };
@@ -18,7 +18,7 @@ use crate::decide::{
     OWN_LOG_GROUPS, dead_letters, decide_destination, decide_undeliverable, is_own, outcomes,
     why_undelivered,
 };
-use crate::event::{BatchAnswer, Reply, SqsBatch};
+use crate::event::{Reply, SqsBatch};
 use crate::hand_over::{HandOver, HandoffError};
 use crate::report::Report;
 
@@ -178,12 +178,12 @@ where
         &mut self,
         batch: &SqsBatch<'_>,
         deadline_epoch_ms: u64,
-    ) -> BatchAnswer {
+    ) -> BatchResponse {
         let arrived_ms = self.carrier.ports.clock.epoch_ms();
         let deadline = Deadline::new(arrived_ms, deadline_epoch_ms);
         let mut report = Report::new(arrived_ms);
         let mut is_to_be_told = false;
-        let mut answer = BatchAnswer::default();
+        let mut comes_again = Vec::new();
         for message in &batch.messages {
             // What there is no time for comes again untouched.
             let carried = if self.carrier.ports.clock.epoch_ms() < deadline.work_until_ms() {
@@ -194,18 +194,18 @@ where
             };
             match carried {
                 Ok(Carried::Settled | Carried::NotForwarded(_)) => {}
-                Ok(Carried::ComesAgain) => answer.comes_again(&message.id),
+                Ok(Carried::ComesAgain) => comes_again.push(message.id.clone().into_owned()),
                 Err(error) => {
                     warn!(message = %sluice::quote(&message.id), %error, "payload will be retried");
                     report.hand_over_failed();
-                    answer.comes_again(&message.id);
+                    comes_again.push(message.id.clone().into_owned());
                 }
             }
         }
         if is_to_be_told && report.has_news() {
             report.emit(&self.carrier.config, &self.carrier.ports.metrics);
         }
-        answer
+        comes_again.into_iter().collect()
     }
 
     /// Carries one event as far as it goes.

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use log_processor::config::TransformName;
-use log_processor::event::{BatchAnswer, Reply, SqsBatch};
+use log_processor::event::{Reply, SqsBatch};
 use log_processor::{Forwarder, NotForwarded};
 use serde_json::json;
 use sluice::delivery::Reason;
+use sluice::invocation::BatchResponse;
 use sluice::limits::SQS_MESSAGE_BYTES_MAX;
 use sluice::ports::{Clock, PutError};
 use sluice::records::{Packing, RecordFormat};
@@ -201,7 +202,7 @@ fn only_messages_of_sqs_are_a_batch() {
 
 #[test]
 fn the_answer_is_what_the_mapping_reads() {
-    let json = serde_json::to_string(&Reply::Batch(BatchAnswer::default())).expect("JSON");
+    let json = serde_json::to_string(&Reply::Batch(BatchResponse::default())).expect("JSON");
     assert_eq!(json, r#"{"batchItemFailures":[]}"#);
 }
 

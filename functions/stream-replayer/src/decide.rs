@@ -252,7 +252,7 @@ pub enum Response {
 pub fn decide_response(sequence_numbers: &[&str], answer: Result<String, InvokeError>) -> Response {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Answer {
+    struct PartialResponse {
         batch_item_failures: Option<Vec<Failure>>,
     }
     #[derive(Deserialize)]
@@ -274,7 +274,7 @@ pub fn decide_response(sequence_numbers: &[&str], answer: Result<String, InvokeE
     // Most functions answer something else, or nothing.
     let failures = serde_json::from_str(&answer)
         .ok()
-        .and_then(|answer: Answer| answer.batch_item_failures)
+        .and_then(|answer: PartialResponse| answer.batch_item_failures)
         .unwrap_or_default();
     let place = |failure: &Failure| {
         let identifier = failure.item_identifier.as_deref();
