@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 import boto3
 import preflight
 import yaml
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError, ProfileNotFound
 from compact import compact
 
@@ -525,7 +526,7 @@ def main() -> int:
     except Problem as problem:
         print(problem, file=sys.stderr)
         return 2
-    except (ClientError, BotoCoreError, OSError, boto3.exceptions.Boto3Error) as error:
+    except (ClientError, BotoCoreError, OSError, Boto3Error) as error:
         print(f"failed: {quoted(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

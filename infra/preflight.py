@@ -20,13 +20,12 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import boto3
 import botocore.exceptions as failures
 from botocore.config import Config
-
 from template import STACKS, Resource, Template
 
 STOPS, WARNS = "stops", "warns"
@@ -294,8 +293,7 @@ class Preflight:
         found: list[Finding] = []
         missing = ""
         try:
-            for finding in check():
-                found.append(finding)
+            found.extend(check())
         except Denied as denied:
             missing = str(denied)
         except NoService as service:
@@ -386,7 +384,7 @@ class Preflight:
             planned = Planned(launch, template, template.values(launch.parameters), template.resources(launch.parameters, pseudo))
             self._planned.append(planned)
             what = f"the stack {launch.name}"
-            found += self._noted(what, *self._looked(what, lambda: self._state(planned)))
+            found += self._noted(what, *self._looked(what, partial(self._state, planned)))
             if len(planned.resources) > RESOURCES_MAX:
                 found.append(
                     Finding(
@@ -750,7 +748,7 @@ class Preflight:
 
 def session_account() -> Account:
     """The account of the person's own settings. AWS_ENDPOINT_URL and the like are followed."""
-    session = boto3.session.Session()
+    session = boto3.Session()
     region = os.environ.get("AWS_REGION") or session.region_name
     if not region:
         raise failures.NoRegionError()
@@ -771,7 +769,7 @@ def session_account() -> Account:
 
 def known_region(region: str) -> Finding | None:
     """That no partition of AWS has a region of this name, as far as the installed botocore knows."""
-    session = boto3.session.Session()
+    session = boto3.Session()
     known = {name for partition in session.get_available_partitions() for name in session.get_available_regions("sts", partition)}
     if region in known:
         return None

@@ -10,6 +10,7 @@ import argparse
 import base64
 import binascii
 import contextlib
+import io
 import json
 import re
 import sys
@@ -834,7 +835,8 @@ def main() -> int:
     options = parser.parse_args()
     # A terminal or a pipe that cannot say a character is no reason to say nothing.
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         sqs = boto3.client("sqs", config=Config(retries={"mode": "standard", "max_attempts": 5}))
         quarantine = Quarantine(sqs, options.queue or queue_of(options.stack))

@@ -68,7 +68,7 @@ class Template:
     def __init__(self, path: Path) -> None:
         self.path = path
         with open(path, encoding="utf-8") as text:
-            self._body = yaml.load(text, _Loader)  # noqa: S506  a SafeLoader
+            self._body = yaml.load(text, _Loader)
         self.parameters: dict[str, dict[str, Any]] = self._body.get("Parameters", {})
 
     @property
@@ -117,12 +117,10 @@ def _refused(spec: Mapping[str, Any], value: str) -> str | None:
             return "it is not a number"
         if not spec.get("MinValue", number) <= number <= spec.get("MaxValue", number):
             return f"it must lie between {spec.get('MinValue', '-∞')} and {spec.get('MaxValue', '∞')}"
-    if allowed := spec.get("AllowedValues"):
-        if any(item.strip() not in [str(one) for one in allowed] for item in items):
-            return f"it must be one of {', '.join(str(one) for one in allowed)}"
-    if pattern := spec.get("AllowedPattern"):
-        if not all(re.fullmatch(pattern, item.strip()) for item in items):
-            return f"it must be: {' '.join(told.split()) if told else pattern}"
+    if (allowed := spec.get("AllowedValues")) and any(item.strip() not in [str(one) for one in allowed] for item in items):
+        return f"it must be one of {', '.join(str(one) for one in allowed)}"
+    if (pattern := spec.get("AllowedPattern")) and not all(re.fullmatch(pattern, item.strip()) for item in items):
+        return f"it must be: {' '.join(told.split()) if told else pattern}"
     if not spec.get("MinLength", 0) <= len(value) <= spec.get("MaxLength", len(value)):
         return f"it must have {spec.get('MinLength', 0)} to {spec.get('MaxLength', '∞')} characters"
     return None

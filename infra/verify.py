@@ -36,9 +36,9 @@ ROOT = HERE.parent
 # The stream is read back with the tests' reader, which rests on a deaggregation library that nobody here wrote.
 sys.path[:0] = [str(HERE), str(ROOT / "tests" / "stacks")]
 
-import preflight  # noqa: E402
-from read_back import Event, Record, archived_event, enveloped, payloads  # noqa: E402
-from template import Template  # noqa: E402
+import preflight
+from read_back import Event, Record, archived_event, enveloped, payloads
+from template import Template
 
 FUNCTIONS = ("log-processor", "dlq-replayer", "scale-up", "scale-down", "archiver", "stream-replayer")
 PREFIX = "sluice-verify"
@@ -88,11 +88,11 @@ class Platform:
     def artifact(self, function: str) -> Path:
         return self.artifacts / function / "bootstrap.zip"
 
-    def parameters(self, stack: str) -> dict[str, str]:
+    def parameters(self, stack_name: str) -> dict[str, str]:
         """What a stack needs here besides."""
         return {}
 
-    def launched(self, stack: str, parameters: Mapping[str, str], outputs: Mapping[str, str]) -> None:
+    def launched(self, stack_name: str, parameters: Mapping[str, str], outputs: Mapping[str, str]) -> None:
         """After a stack was created or updated."""
 
     def removed(self, kind: str, name: str) -> None:
@@ -1031,7 +1031,7 @@ def perform(run: Run, steps: Sequence[Step] = STEPS) -> bool:
                 run.hook(step.name, "begins")
                 outcome = Outcome(PASSED, step.run(run))
             # Whatever it is: what was created must go.
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 outcome = Outcome(FAILED, explained(error))
             outcome.seconds = time.monotonic() - began
             run.outcomes[step.name] = outcome
@@ -1061,7 +1061,7 @@ def clean_up(run: Run, steps: Sequence[Step] = STEPS) -> list[str]:
             try:
                 run.hook(step.name, "undo")
                 step.undo(run)
-            except Exception as error:  # noqa: BLE001  the other steps are undone nonetheless
+            except Exception as error:
                 problems.append(f"{step.name}: {explained(error)}")
         # What no step owns: the log group that a function brings back whose last run ends after its stack. So it takes two
         # looks in a row that find nothing.
@@ -1080,7 +1080,7 @@ def clean_up(run: Run, steps: Sequence[Step] = STEPS) -> list[str]:
             return inventory(run) or ["what was about to be deleted"]
         except KeyboardInterrupt:
             return ["not known"]
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         return [*problems, explained(error), *inventory(run)]
 
 
@@ -1195,7 +1195,7 @@ def as_json(run: Run, steps: Sequence[Step] = STEPS) -> str:
 
 def aws(architecture: str) -> Platform:
     """The person's own account and region."""
-    session = boto3.session.Session()
+    session = boto3.Session()
     region = os.environ.get("AWS_REGION") or session.region_name
     if not region:
         raise Failure("no region is set: export AWS_DEFAULT_REGION=eu-central-1")

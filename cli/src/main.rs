@@ -1,18 +1,19 @@
-//! `what-if TRACE.csv`: what Sluice would cost and how late it would be, beside the alternatives.
+//! `sluice`: the program for whoever operates Sluice.
 
-use std::io::{Write, stderr, stdout};
+use std::io::{ErrorKind, Write, stderr, stdout};
 use std::process::ExitCode;
 
 use clap::Parser;
-use what_if::arguments::Arguments;
-use what_if::command;
+use sluice_cli::program::Program;
 
 fn main() -> ExitCode {
-    match command::run(&Arguments::parse(), &mut stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            writeln!(stderr(), "what-if: {error:#}").ok();
-            ExitCode::FAILURE
+    Program::parse().run(&mut stdout().lock()).unwrap_or_else(|error| {
+        // Whoever reads has seen enough, as `head` has.
+        let is_closed = |cause: &std::io::Error| cause.kind() == ErrorKind::BrokenPipe;
+        if error.chain().filter_map(|cause| cause.downcast_ref()).any(is_closed) {
+            return ExitCode::SUCCESS;
         }
-    }
+        writeln!(stderr(), "sluice: {}", sluice_cli::terminal::plain(&format!("{error:#}"))).ok();
+        ExitCode::FAILURE
+    })
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use sluice::config::EnvReader;
 use sluice_aws::{Connection, ControlPlane};
+use sluice_cli::what_if::cloudwatch::read;
+use sluice_cli::what_if::trace::Trace;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use what_if::cloudwatch::read;
-use what_if::trace::Trace;
 
 const NOW_MS: u64 = 1_795_219_200_000;
 

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 fn what_if(line: &str) -> Output {
     let words = line.split_whitespace();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_what-if"));
-    command.args(words).output().expect("the command runs")
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+    command.arg("what-if").args(words).output().expect("the command runs")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -39,7 +39,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_other_ones() {
 fn every_policy_stands_in_the_table_and_progress_on_standard_error() {
     let done = what_if("--generate diurnal --days 1 --peak-mbps 8");
     let (table, progress) = (text(&done.stdout), text(&done.stderr));
-    for policy in what_if::run::POLICIES {
+    for policy in sluice_cli::what_if::run::POLICIES {
         assert!(table.lines().any(|line| line.starts_with(policy)), "{policy}: {table}");
         assert!(progress.contains(policy), "{policy}: {progress}");
     }
@@ -130,7 +130,7 @@ fn the_report_is_one_file_that_fetches_nothing() {
     for word in ["http://", "https://", "<script", "src=", "@import", "url("] {
         assert!(!html.contains(word), "{word}");
     }
-    for policy in what_if::run::POLICIES {
+    for policy in sluice_cli::what_if::run::POLICIES {
         assert!(html.contains(&format!("<h2>{policy}</h2>")), "{policy}");
     }
     assert!(html.contains("reshards and why"));

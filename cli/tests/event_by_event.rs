@@ -21,6 +21,10 @@ use simulator::scenario::parse;
 use sluice::ports::{Clock, EmitMetrics};
 use sluice::records::{PartitionBy, RecordFormat};
 use sluice_autoscaler::ScalingConfig;
+use sluice_cli::what_if::policies::sluice::{Parameters, Sluice};
+use sluice_cli::what_if::trace::Trace;
+use sluice_cli::what_if::waiting::Path;
+use sluice_cli::what_if::world::{Rule, Settings, World};
 use sluice_simulated::cloud::ProcessorSpec;
 use sluice_simulated::consumer::events_of;
 use sluice_simulated::fluid::percentile;
@@ -30,10 +34,6 @@ use sluice_simulated::{
     StreamLimits, VirtualClock, logs,
 };
 use tokio::task::LocalSet;
-use what_if::policies::sluice::{Parameters, Sluice};
-use what_if::trace::Trace;
-use what_if::waiting::Path;
-use what_if::world::{Rule, Settings, World};
 
 const SHARD_BYTES_PER_SECOND: u64 = 10_000;
 /// Processors that share one of AWS's shards, which makes one of ours for each.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_yaml_ng::Value;
-use what_if::policies::sluice::{Parameters, SETTABLE};
+use sluice_cli::what_if::policies::sluice::{Parameters, SETTABLE};
 
 const SHARDS_MAX: u32 = 64;
 

@@ -7,14 +7,14 @@ use std::fs::File;
 use std::io::{Write, stderr};
 use std::path::Path;
 
+use sluice_cli::what_if::optimum;
+use sluice_cli::what_if::policies::sluice::Parameters;
+use sluice_cli::what_if::reading::parse_trace;
+use sluice_cli::what_if::result::Outcome;
+use sluice_cli::what_if::run::{Job, POLICIES};
+use sluice_cli::what_if::trace::Trace;
+use sluice_cli::what_if::world::Settings;
 use sluice_simulated::{Backlog, StreamLimits};
-use what_if::optimum;
-use what_if::policies::sluice::Parameters;
-use what_if::reading::parse_trace;
-use what_if::result::Outcome;
-use what_if::run::{Job, POLICIES};
-use what_if::trace::Trace;
-use what_if::world::Settings;
 
 const PEAK_BYTES_PER_SECOND: f64 = 64e6;
 /// Policies that stand in nobody's way: Sluice's own, and the limit.

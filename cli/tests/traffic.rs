@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use proptest::prelude::*;
-use what_if::reading::{Decimal, Options, Reading, Unit, read, read_file};
+use sluice_cli::what_if::reading::{Decimal, Options, Reading, Unit, read, read_file};
 
 /// 2026-11-21T08:00:00Z, in seconds after midnight.
 const EIGHT: u64 = 8 * 3_600;

@@ -1,4 +1,4 @@
-"""One pair of engines for all stack tests; each test launches what it needs under a name of its own."""
+"""One pair of engines for all stack tests of a process; each test launches what it needs under a name of its own."""
 
 from __future__ import annotations
 
@@ -24,9 +24,32 @@ for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "GNUMAKEFLAGS"
     os.environ.pop(name, None)
 
 
+# Of each of the processes that share the tests (`pytest -n 2`), with engines of its own.
+DIRECTORY = running.STACK_TESTS / os.environ.get("PYTEST_XDIST_WORKER", "")
+
+
+def hold(directory: Path) -> running.Held:
+    try:
+        return running.hold(directory, "a run of the stack tests", "wait until it ends")
+    except running.Busy as busy:
+        pytest.exit(str(busy), returncode=2)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The one that shares them out says that somebody is at work here.
+    if config.getoption("numprocesses", None):
+        config.add_cleanup(hold(running.STACK_TESTS).file.close)
+
+
 @pytest.fixture(scope="session")
-def functions() -> dict[str, Path]:
-    return binaries.functions(*binaries.FUNCTIONS)
+def held() -> running.Held:
+    return hold(DIRECTORY)
+
+
+@pytest.fixture(scope="session")
+def functions(held: running.Held) -> dict[str, Path]:
+    """Every function, and the stream engine: in one build, so that none waits for the other."""
+    return binaries.Build(held, binaries.STREAM_ENGINE, *binaries.FUNCTIONS).wait()
 
 
 @pytest.fixture(scope="session")
@@ -35,22 +58,16 @@ def function_binary(functions: dict[str, Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def held() -> running.Held:
-    try:
-        return running.hold(running.STACK_TESTS, "a run of the stack tests", "wait until it ends")
-    except running.Busy as busy:
-        pytest.exit(str(busy), returncode=2)
-
-
-@pytest.fixture(scope="session")
-def engines(held: running.Held) -> Iterator[local.Engines]:
-    yield local.start(held, binaries.stream_engine(), running.STACK_TESTS / "run")
+def engines(held: running.Held, functions: dict[str, Path]) -> Iterator[local.Engines]:
+    yield local.start(held, functions[binaries.STREAM_ENGINE], DIRECTORY / "run")
     local.stop_started()
 
 
-def engines_of_its_own(held: running.Held, name: str, minute_s: float | None = None) -> Iterator[local.Engines]:
+def engines_of_its_own(
+    held: running.Held, functions: dict[str, Path], name: str, minute_s: float | None = None
+) -> Iterator[local.Engines]:
     """Engines for one module, which changes or counts what is in the account."""
-    started = local.start(held, binaries.stream_engine(), running.STACK_TESTS / name, minute_s=minute_s)
+    started = local.start(held, functions[binaries.STREAM_ENGINE], DIRECTORY / name, minute_s=minute_s)
     yield started
     started.stop()
 

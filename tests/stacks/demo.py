@@ -318,13 +318,15 @@ def run(options: Options, progress: Progress) -> bool:
         print(f"FORMAT={options.record_format} TRANSFORM={options.transform} SEED={options.seed} EVENTS={total}")
 
     held = running.hold(DIRECTORY, "a demo", "FORCE=1 stops it and goes on")
-    stream_engine = binaries.stream_engine()
     scaling_functions = ("scale-up", "scale-down") if options.scaling else ()
     replayer = ("dlq-replayer",) if options.failures else ()
     consumers = ("archiver", "stream-replayer") if options.consumers else ()
-    built = binaries.functions("log-processor", *scaling_functions, *replayer, *consumers)
-    function = built["log-processor"]
+    first = binaries.Build(held, binaries.STREAM_ENGINE, "log-processor").wait()
+    function = first["log-processor"]
+    # Built while the first act runs.
+    others = binaries.Build(held, *scaling_functions, *replayer, *consumers, log=DIRECTORY / "build.log")
     progress.step("starting MiniStack and ferrokinesis on loopback")
+    stream_engine = first[binaries.STREAM_ENGINE]
     engines = local.start(held, stream_engine, DIRECTORY / "run", stay=options.keep, minute_s=scaling_act.MINUTE_S)
     progress.step("launching infra/autoscaling.yaml and infra/log-processing.yaml through CloudFormation")
     logs = engines.client("logs")
@@ -377,6 +379,7 @@ def run(options: Options, progress: Progress) -> bool:
     emf = stack.metrics(stack.function_log(engines, pipeline))
     queue = engines.async_queue()
     act = failures = consumed = None
+    built = others.wait(lambda cargo: progress.update(f"building what the other acts run: {cargo.strip()}"))
     if options.scaling:
         progress.step("now the load changes: launching both stacks around a stream of their own, with scaling")
         act = scaling_act.play(engines, function, built["scale-up"], built["scale-down"], progress.step)

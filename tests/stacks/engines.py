@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import boto3
 import install
 import running
 from botocore.config import Config
-from running import ROOT, TARGET, undisturbed
+from running import ROOT, undisturbed
 
 HERE = Path(__file__).resolve().parent
 REGION = "eu-central-1"
@@ -81,6 +81,8 @@ class Engines:
     endpoint: str
     stream_endpoint: str
     stay: bool
+    # Key and code of each function's zip, so that it is packed and uploaded once.
+    uploaded: set[tuple[str, Path]] = field(default_factory=set)
 
     def client(self, service: str) -> Any:
         """A boto3 client of the engine that plays this service."""
@@ -148,9 +150,7 @@ class Engines:
     def stop(self) -> None:
         with undisturbed():
             for process in (self.ministack, self.stream):
-                if process in _started:
-                    _started.remove(process)
-                    stop_group(process)
+                stop_process(process)
 
     def leave_up(self) -> None:
         """They outlive this process; `make demo-stop` ends them."""
@@ -169,7 +169,7 @@ def start_process(held: running.Held, command: list[Any], **settings: Any) -> su
     """Starts a process in a group of its own, which Ctrl-C in the terminal does not reach: `stop_started` stops it."""
     kept_open = [held.fileno(), tools_in_use().fileno()]
     with undisturbed():
-        process = subprocess.Popen(command, start_new_session=True, pass_fds=kept_open, **settings)
+        process = subprocess.Popen[bytes](command, start_new_session=True, pass_fds=kept_open, **settings)
         _started.append(process)
         held.add(process.pid)
     return process
@@ -179,6 +179,14 @@ def stop_started() -> None:
     with undisturbed():
         while _started:
             stop_group(_started.pop())
+
+
+def stop_process(process: subprocess.Popen[bytes]) -> None:
+    """Ends one that `start_process` started, if it has not ended already."""
+    with undisturbed():
+        if process in _started:
+            _started.remove(process)
+            stop_group(process)
 
 
 def stop_group(process: subprocess.Popen[bytes]) -> None:

@@ -39,17 +39,15 @@ from uuid import uuid4
 
 import boto3
 import cbor2
+from async_queue import AsyncQueue
 from botocore.config import Config
-
+from event_source_mapping import EventSourceMapping, Settings
+from metrics_and_alarms import MINUTE_S, CloudWatch, key, permits
 from ministack import app as ministack_app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.core.responses import get_account_id
 from ministack.services import cloudwatch, cloudwatch_logs, lambda_svc, scheduler, sqs
 from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
-
-from async_queue import AsyncQueue
-from event_source_mapping import EventSourceMapping, Settings
-from metrics_and_alarms import MINUTE_S, CloudWatch, key, permits
 
 STATUS_PATH = "/_sluice/async-queue"
 CLOUDWATCH_PATH = "/_sluice/cloudwatch"
@@ -150,7 +148,7 @@ def evaluate_joins_in_conditions() -> None:
 
     for module in (changesets, engine, handlers, provisioners, stacks):
         if hasattr(module, "_evaluate_conditions"):
-            module._evaluate_conditions = with_joins
+            vars(module)["_evaluate_conditions"] = with_joins
 
 
 def name_actions_as_aws_does() -> None:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 # The deaggregator must be imported before messages_pb2, which it brings along.
 from aws_kinesis_agg.deaggregator import deaggregate_records
-
 from engines import ARRIVALS, Engines
 
 AGGREGATE_MAGIC = b"\xf3\x89\x9a\xc2"

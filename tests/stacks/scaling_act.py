@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import engines as local
-import log_lines
 import stack
 from compare import Arrivals, Verdict, events_in, identity, judge
 from read_back import Event, records

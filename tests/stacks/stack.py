@@ -87,8 +87,10 @@ def code_bucket(engines: Engines) -> str:
 
 def upload_code(engines: Engines, binary: Path, key: str = "log-processor.zip") -> str:
     """Puts a function's zip where its template looks for it."""
-    archive = package(binary, engines.run_directory / key)
-    aws(engines, "s3", "cp", "--quiet", archive, f"s3://{code_bucket(engines)}/{key}")
+    if (key, binary) not in engines.uploaded:
+        archive = package(binary, engines.run_directory / key)
+        aws(engines, "s3", "cp", "--quiet", archive, f"s3://{code_bucket(engines)}/{key}")
+        engines.uploaded.add((key, binary))
     return key
 
 

@@ -12,7 +12,7 @@ import stack
 from engines import REGION, ROOT
 
 sys.path.insert(0, str(ROOT / "infra"))
-import deploy  # noqa: E402
+import deploy
 
 CARGO = """#!/bin/sh
 touch "$CARGO_TARGET_DIR/built"

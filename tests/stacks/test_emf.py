@@ -11,7 +11,7 @@ import dashboard
 import engines as local
 import pytest
 import stack
-from conftest import Launch, payload_event, write_logs
+from conftest import payload_event, write_logs
 from jsonschema import Draft7Validator
 
 SCHEMA = Draft7Validator(json.loads(Path(__file__).with_name("emf_schema.json").read_text()))

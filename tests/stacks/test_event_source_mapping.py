@@ -45,7 +45,7 @@ class Kinesis:
 
     def get_records(self, ShardIterator: str, **_: Any) -> dict[str, Any]:
         name, at = ShardIterator.split(":")
-        _, data, is_closed = self.shards[name]
+        _parents, data, is_closed = self.shards[name]
         # Two at a time, so that a shard takes several calls.
         records = [
             {"SequenceNumber": str(place + 1), "PartitionKey": "k", "Data": one, "ApproximateArrivalTimestamp": self.arrived}
@@ -164,7 +164,7 @@ def test_a_throttle_is_no_try(run: Any) -> None:
 
 def test_without_partial_batches_every_answer_is_a_success(run: Any) -> None:
     kinesis = Kinesis(a=([], [b"x"] * 2, False))
-    function, _, counts = run(kinesis, lambda *_: naming("1"), FunctionResponseTypes=[])
+    _, _, counts = run(kinesis, lambda *_: naming("1"), FunctionResponseTypes=[])
     assert counts["records"] == 2
 
 

@@ -11,8 +11,8 @@ import pytest
 from engines import ROOT
 
 sys.path.insert(0, str(ROOT / "infra"))
-import preflight  # noqa: E402
-from template import Resource, Template  # noqa: E402
+import preflight
+from template import Resource, Template
 
 TEMPLATES = ("archive", "autoscaling", "log-processing", "overview", "stream-replay")
 # With everything in it that is optional.

@@ -20,7 +20,7 @@ from engines import ROOT
 ODD_PLACE = "a b'c ü #x (1)"
 
 
-def make(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+def make(*arguments: str, cwd: str | Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     settings = {name: value for name, value in os.environ.items() if name not in variables.NAMES}
     if cwd != ROOT:
         # Another clone builds, and cleans, in a place of its own.
@@ -332,5 +332,5 @@ def test_the_help_names_every_variable_and_the_page_those_of_the_demo() -> None:
 
 
 def test_the_table_names_the_functions_and_fuzz_targets_that_there_are() -> None:
-    names = {name for path in (ROOT / "tests/fuzz/src/targets").glob("*.rs") for name in re.findall(r'^    name: "(.+)",', path.read_text(), re.M)}
+    names = {name for path in (ROOT / "tests/fuzz/src/targets").glob("*.rs") for name in re.findall(r'^    name: "(.+)",', path.read_text(), re.MULTILINE)}
     assert {name for name in names if variables.problem(variables.of("TARGET", "fuzz"), name)} == set()

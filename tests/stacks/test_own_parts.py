@@ -127,7 +127,9 @@ def test_an_aggregate_with_a_wrong_digest_is_not_taken_for_a_plain_record() -> N
     aggregator = RecordAggregator()
     for message in (b"one", b"two"):
         aggregator.add_user_record("key", message)
-    _, _, good = aggregator.clear_and_get().get_contents()
+    aggregated = aggregator.clear_and_get()
+    assert aggregated is not None
+    _, _, good = aggregated.get_contents()
     assert payloads(Record("shard", "key", good, 0), "kpl") == [b"one", b"two"]
     with pytest.raises(NotReadable):
         payloads(Record("shard", "key", good[:-1] + bytes([good[-1] ^ 1]), 0), "kpl")
@@ -169,7 +171,7 @@ def alarm(threshold: float = 100, **more: Any) -> dict[str, Any]:
 def cloudwatch(alarms: list[dict[str, Any]], may: bool = True, arrivals: Any = None) -> tuple[CloudWatch, list[Any]]:
     invoked: list[Any] = []
     played = CloudWatch(
-        60, arrivals, lambda: alarms, lambda: [], lambda arn, event: invoked.append((arn, event)), lambda _, __: may
+        60, arrivals, lambda: alarms, list, lambda arn, event: invoked.append((arn, event)), lambda _, __: may
     )
     return played, invoked
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -36,9 +37,9 @@ _names = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def engines(held: running.Held) -> Iterator[local.Engines]:
+def engines(held: running.Held, functions: dict[str, Path]) -> Iterator[local.Engines]:
     """Of this module alone: the account's quotas and names are what it is about."""
-    for started in engines_of_its_own(held, "preflight"):
+    for started in engines_of_its_own(held, functions, "preflight"):
         started.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         for service in ("lambda", "scheduler"):
             trust = {"Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}
@@ -573,7 +574,7 @@ def test_the_table_says_what_and_what_to_do_and_json_says_the_same(engines: loca
     table, as_json = (run(*arguments, *more, environment=environment(engines)) for more in ((), ("--json",)))
     assert table.returncode == as_json.returncode == 1
     findings = json.loads(as_json.stdout)["findings"]
-    assert [one["severity"] for one in findings] == sorted((one["severity"] for one in findings)), "what stops comes first"
+    assert [one["severity"] for one in findings] == sorted(one["severity"] for one in findings), "what stops comes first"
     flat = " ".join(table.stdout.split())
     for one in findings:
         assert one["what"] in flat.replace(f" {name} ", f" {name} ") or one["code"], one

@@ -23,7 +23,7 @@ from test_replay import EMPTY, Replaying, replaying, waiting
 
 TOOL = ROOT / "infra" / "quarantine.py"
 sys.path.insert(0, str(TOOL.parent))
-import quarantine as quarantine_tool  # noqa: E402
+import quarantine as quarantine_tool
 
 __all__ = ["replaying"]
 
@@ -212,12 +212,12 @@ def test_parts_of_an_event_are_listed_and_stay(engines: local.Engines, replaying
 @pytest.mark.parametrize("code", ["InvalidMessageContents", "AWS.SimpleQueueService.BatchRequestTooLong"])
 def test_what_the_queue_refuses_keeps_no_other_from_being_sent_back(code: str, capsys: pytest.CaptureFixture[str]) -> None:
     class Refuses(Sqs):
-        sent: list[str] = []
+        sent: tuple[str, ...] = ()
 
         def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
             if any(entry["MessageBody"] == "refused" for entry in Entries):
                 raise quarantine_tool.ClientError({"Error": {"Code": code, "Message": "\x1b[2J"}}, "SendMessageBatch")
-            self.sent = self.sent + [entry["MessageBody"] for entry in Entries]
+            self.sent += tuple(entry["MessageBody"] for entry in Entries)
             return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
         def delete_message_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def test_what_the_queue_refuses_keeps_no_other_from_being_sent_back(code: str, c
     options = argparse.Namespace(reason=None, max=None, dry_run=False)
     assert quarantine_tool.send_back(quarantine_tool.Quarantine(sqs, "q"), sqs, options) == 1
     told = capsys.readouterr()
-    assert sqs.sent == ["a", "b"]
+    assert sqs.sent == ("a", "b")
     assert sqs.given_back == {"receipt 1"}, "it stays, and only it"
     assert told.out.startswith("2 sent back") and "1 refused by the dead-letter queue" in told.out
     assert "\x1b" not in told.err

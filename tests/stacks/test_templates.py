@@ -20,7 +20,7 @@ from engines import ROOT
 from stack import ARCHIVE, AUTOSCALING, LOG_PROCESSING, OVERVIEW, STREAM_REPLAY, StackError
 
 sys.path.insert(0, str(ROOT / "infra"))
-from compact import compact  # noqa: E402
+from compact import compact
 
 TEMPLATES = [ARCHIVE, AUTOSCALING, LOG_PROCESSING, OVERVIEW, STREAM_REPLAY]
 HOLDS_DATA = ("AWS::Kinesis::Stream", "AWS::S3::Bucket", "AWS::SQS::Queue")

@@ -11,28 +11,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import binaries
 import boto3
 import engines as local
 import pytest
 import running
+import verify
 import verify_local
 from conftest import engines_of_its_own
 from engines import REGION, ROOT
 from read_back import Event
-from verify_local import Local
-
-import verify
 from verify import STEPS, Failure, Run, Step
+from verify_local import Local
 
 # Every one with something of its own to delete, and two that only write.
 INTERRUPTED = ("bucket", "log-groups", "autoscaling", "log-processing", "archive", "stream-replay", "refusing", "carry", "poison", "D1", "D10", "D11")
 
 
 @pytest.fixture(scope="module")
-def engines(held: running.Held) -> Iterator[local.Engines]:
+def engines(held: running.Held, functions: dict[str, Path]) -> Iterator[local.Engines]:
     """Of this module alone: what is there afterwards is what a run left behind."""
-    yield from engines_of_its_own(held, "verify", verify_local.MINUTE_S)
+    yield from engines_of_its_own(held, functions, "verify", verify_local.MINUTE_S)
 
 
 @pytest.fixture
@@ -337,7 +335,7 @@ def test_ctrl_c_ends_the_command_with_a_clean_account(functions: dict[str, Path]
     given = {f"SLUICE_{name.upper().replace('-', '_')}": str(path) for name, path in functions.items()}
     command = subprocess.Popen(
         [sys.executable, ROOT / "tests" / "stacks" / "verify_local.py"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**local.plain_environment(**given, SLUICE_STREAM_ENGINE=str(binaries.stream_engine())), "CARGO_TARGET_DIR": str(tmp_path)}, cwd=ROOT,
+        env={**local.plain_environment(**given), "CARGO_TARGET_DIR": str(tmp_path)}, cwd=ROOT,
     )  # fmt: skip
     assert command.stdout is not None
     lines: list[str] = []

@@ -12,7 +12,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Callable, Mapping, NamedTuple, Optional, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LAUNCH = ("deploy-autoscaling", "deploy-log-processing", "deploy-archive", "deploy-stream-replay")
@@ -40,7 +40,7 @@ def quoted(text: str) -> str:
 
 
 def number(least: int, most: int) -> Check:
-    def check(value: str) -> Optional[str]:
+    def check(value: str) -> str | None:
         if re.fullmatch("[0-9]{1,20}", value) and least <= int(value) <= most:
             return None
         return f"is a whole number from {least} to {most:,}"
@@ -49,7 +49,7 @@ def number(least: int, most: int) -> Check:
 
 
 def decimal(least: float, most: float) -> Check:
-    def check(value: str) -> Optional[str]:
+    def check(value: str) -> str | None:
         if re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,20})?", value) and least <= float(value) <= most:
             return None
         return f"is a number from {least:g} to {most:,g}"
@@ -58,7 +58,7 @@ def decimal(least: float, most: float) -> Check:
 
 
 def one_of(*allowed: str) -> Check:
-    def check(value: str) -> Optional[str]:
+    def check(value: str) -> str | None:
         if value in allowed:
             return None
         return f"is {', '.join(allowed[:-1])} or {allowed[-1]}"
@@ -70,7 +70,7 @@ def matching(pattern: str, words: str) -> Check:
     return lambda value: None if re.fullmatch(pattern, value) else f"is {words}"
 
 
-def existing(value: str) -> Optional[str]:
+def existing(value: str) -> str | None:
     try:
         is_there = Path(value).expanduser().exists()
     except (OSError, ValueError, RuntimeError):  # a name that no file can have, or no home
@@ -78,7 +78,7 @@ def existing(value: str) -> Optional[str]:
     return None if is_there else "is an existing file or directory"
 
 
-def shell_words(value: str) -> Optional[str]:
+def shell_words(value: str) -> str | None:
     try:
         shlex.split(value)
     except ValueError:
@@ -86,7 +86,7 @@ def shell_words(value: str) -> Optional[str]:
     return None
 
 
-def anything(_value: str) -> Optional[str]:
+def anything(_value: str) -> str | None:
     return None
 
 
@@ -175,11 +175,11 @@ def of(name: str, target: str) -> Variable:
     return next(variable for variable in TABLE if variable.name == name and target in variable.targets)
 
 
-def targets_of(name: str) -> List[str]:
+def targets_of(name: str) -> list[str]:
     return [target for variable in TABLE if variable.name == name for target in variable.targets]
 
 
-def problem(variable: Variable, value: str) -> Optional[str]:
+def problem(variable: Variable, value: str) -> str | None:
     """What is wrong with a value. An empty one counts as not given, except for a name that has a default."""
     if not value and variable.check is not STACK and variable.name != "ARCHITECTURE":
         return None
@@ -187,7 +187,7 @@ def problem(variable: Variable, value: str) -> Optional[str]:
     return f"{variable.name} {wrong}, not {quoted(value) or 'empty'}" if wrong else None
 
 
-def makefile_targets() -> Dict[str, str]:
+def makefile_targets() -> dict[str, str]:
     """Every target and what it says about itself."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     texts = dict(re.findall(r"^([a-z-]+):.*?## (.*)$", makefile, re.MULTILINE))
@@ -208,7 +208,7 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def path_problem(path: str) -> Optional[str]:
+def path_problem(path: str) -> str | None:
     """Why nothing can be built in this directory, or nothing."""
     for characters, reason in (
         (":", "PATH and LD_LIBRARY_PATH, which cargo sets, end a directory at it"),
@@ -222,11 +222,11 @@ def path_problem(path: str) -> Optional[str]:
     try:
         path.encode()
     except UnicodeEncodeError:
-        return f"Nothing can be built in {ascii(path)}: its name is not UTF-8. Move the clone to another directory."
+        return f"Nothing can be built in {path!a}: its name is not UTF-8. Move the clone to another directory."
     return None
 
 
-def problems(goals: Sequence[str], given: Mapping[str, str], inherited: Mapping[str, str], directory: str) -> List[str]:
+def problems(goals: Sequence[str], given: Mapping[str, str], inherited: Mapping[str, str], directory: str) -> list[str]:
     """Everything that keeps make from starting, one line each.
 
     `given` stood on the command line; `inherited` was in the environment, where a name may well belong to something else:
@@ -280,9 +280,9 @@ def main(arguments: Sequence[str]) -> int:
     found = problems(goals, given, inherited, os.getcwd())
     for text in found:
         print(text, file=sys.stderr)
-    for name in inherited:
+    for name, value in inherited.items():
         if not found and any(goal in targets_of(name) for goal in goals):
-            print(f"note: {name}={quoted(inherited[name])} comes from your environment", file=sys.stderr)
+            print(f"note: {name}={quoted(value)} comes from your environment", file=sys.stderr)
     # make's $(shell) sees the output, not the exit code.
     print("refused" if found else "ok")
     return 0

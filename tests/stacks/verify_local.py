@@ -20,7 +20,7 @@ from engines import REGION
 from running import ROOT, TARGET
 
 sys.path.insert(0, str(ROOT / "infra"))
-import verify  # noqa: E402
+import verify
 
 # One CloudWatch minute, in seconds of wall time.
 MINUTE_S = 3.0
@@ -109,8 +109,8 @@ def main() -> int:
         return 0
     try:
         held = running.hold(DIRECTORY, "an acceptance run", "wait until it ends")
-        built = binaries.functions(*binaries.FUNCTIONS)
-        engines = local.start(held, binaries.stream_engine(), DIRECTORY / "run", minute_s=MINUTE_S)
+        built = binaries.Build(held, binaries.STREAM_ENGINE, *binaries.FUNCTIONS).wait()
+        engines = local.start(held, built[binaries.STREAM_ENGINE], DIRECTORY / "run", minute_s=MINUTE_S)
         try:
             run = verify.Run(Local.of(engines, built), verify.drawn_prefix())
             for what, usd in verify.price():

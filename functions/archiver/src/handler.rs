@@ -11,7 +11,7 @@ use base64_simd::STANDARD;
 use fastrand::Rng;
 use futures_util::future::{Either, select};
 use sluice::delivery::Reason;
-use sluice::ports::{Clock, EmitMetrics, PutRecords, QueueError, SendDeadLetter};
+use sluice::ports::{Clock, EmitMetrics, PutRecords, QueueError, SendMessage};
 use sluice::records::{CallLimits, Pacer, PutPolicy, PutReport, Record, Stopped, put_all};
 use tracing::{error, warn};
 
@@ -104,7 +104,7 @@ impl Cutoffs {
 impl<P, Q, C, M> Archiver<P, Q, C, M>
 where
     P: PutRecords,
-    Q: SendDeadLetter,
+    Q: SendMessage,
     C: Clock,
     M: EmitMetrics,
 {
@@ -195,7 +195,7 @@ where
 impl<P, Q, C, M> Outside<P, Q, C, M>
 where
     P: PutRecords,
-    Q: SendDeadLetter,
+    Q: SendMessage,
     C: Clock,
 {
     /// Puts and hands over; returns the place of the first record that did not make it.
@@ -292,7 +292,8 @@ where
         let clock = &self.ports.clock;
         for letter in unarchivable.letters(record, clock.epoch_ms()) {
             let ms_left = cutoffs.hand_over_ms.saturating_sub(clock.epoch_ms());
-            let sent = pin!(self.ports.on_failure.send_dead_letter(&letter, 0));
+            let message = letter.to_message(0);
+            let sent = pin!(self.ports.on_failure.send_message(&message));
             let cutoff = pin!(clock.sleep(Duration::from_millis(ms_left)));
             match select(sent, cutoff).await {
                 Either::Left((result, _)) => result?,

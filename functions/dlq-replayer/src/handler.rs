@@ -9,9 +9,8 @@ use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sluice::delivery::{Answer, DeadLetter};
 use sluice::ports::{
-    ChangeVisibility, Clock, ControlError, CountMessages, DeleteMessage, EmitMetrics,
-    GetReservedConcurrency, InvokeError, InvokeFunction, InvokeLater, Message, QueueError,
-    ReceiveMessages, SendDeadLetter,
+    Clock, ControlError, EmitMetrics, InvokeError, InvokeFunction, Message, QueueError,
+    ReadConcurrency, ReceiveMessages, SendMessage,
 };
 use tracing::{info, warn};
 
@@ -154,8 +153,8 @@ impl Run {
 
 impl<Q, F, C, M> Replayer<Q, F, C, M>
 where
-    Q: ReceiveMessages + DeleteMessage + ChangeVisibility + CountMessages + SendDeadLetter,
-    F: InvokeFunction + InvokeLater + GetReservedConcurrency,
+    Q: ReceiveMessages + SendMessage,
+    F: InvokeFunction + ReadConcurrency,
     C: Clock,
     M: EmitMetrics,
 {
@@ -421,7 +420,7 @@ where
             );
             // With our attributes a message may be larger than it was with Lambda's.
             for letter in letter.clone().messages() {
-                if let Err(error) = quarantine.send_dead_letter(&letter, 0).await {
+                if let Err(error) = quarantine.send_message(&letter.to_message(0)).await {
                     warn!(message = message.id, %error, "the quarantine refuses; left in the queue");
                     return After::Untried;
                 }

@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 use sluice::delivery::{Answer, Reason};
 use sluice::limits::SQS_MESSAGE_BYTES_MAX;
 use sluice::ports::{
-    Clock, ControlError, GetReservedConcurrency, InvokeError, InvokeFunction, InvokeLater,
-    ReceiveMessages,
+    Clock, ControlError, InvokeError, InvokeFunction, ReadConcurrency, ReceiveMessages,
 };
 use sluice_simulated::queue::{Mood, Queue, QueueFault};
 use sluice_simulated::{MetricLines, VirtualClock};
@@ -149,9 +148,7 @@ impl InvokeFunction for &World {
         self.running.set(self.running.get() - 1);
         result
     }
-}
 
-impl InvokeLater for &World {
     async fn invoke_later(&self, function: &str, event: &str) -> Result<(), InvokeError> {
         assert_eq!(function, "dlq-replayer");
         self.next_hops.borrow_mut().push(event.to_owned());
@@ -159,7 +156,7 @@ impl InvokeLater for &World {
     }
 }
 
-impl GetReservedConcurrency for &World {
+impl ReadConcurrency for &World {
     async fn get_reserved_concurrency(&self, function: &str) -> Result<Option<u32>, ControlError> {
         assert_eq!(function, "log-processor");
         Ok(self.reserved.get())
@@ -557,8 +554,8 @@ async fn a_message_that_our_attributes_make_too_large_is_quarantined_whole() {
 
     // Should somebody send a part back, it is quarantined again as it is, and never replayed.
     let letter = &quarantined[0];
-    let attributes =
-        letter.attributes().into_iter().map(|(name, _, value)| (name.to_owned(), value));
+    let attributes = letter.to_message(0).attributes;
+    let attributes = attributes.into_iter().map(|one| (one.name.to_owned(), one.value));
     world.queue.put(&letter.body, attributes.collect(), 0);
     world.run("{}").await.expect("a run");
     assert_eq!(world.quarantine.messages().last(), Some(letter));

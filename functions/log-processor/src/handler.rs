@@ -7,7 +7,7 @@ use fastrand::Rng;
 use futures_util::future::{Either, select};
 use sluice::delivery::{Answer, DeadLetter, Destination, Occasion, Reason};
 use sluice::logs::{Batch, Decoder, MessageType, Payload, SubscriptionEvent, Transform};
-use sluice::ports::{Clock, EmitMetrics, PutRecords, QueueError, SendDeadLetter};
+use sluice::ports::{Clock, EmitMetrics, PutRecords, QueueError, SendMessage};
 use sluice::records::{
     CallLimits, Pacer, Packer, Packing, PartitionBy, PutPolicy, PutReport, Record, Spread, Stopped,
     put_all, spread,
@@ -103,7 +103,7 @@ pub struct Processor<P, Q, C, M> {
 impl<P, Q, C, M> Processor<P, Q, C, M>
 where
     P: PutRecords,
-    Q: SendDeadLetter,
+    Q: SendMessage,
     C: Clock,
     M: EmitMetrics,
 {
@@ -354,7 +354,7 @@ fn finish<P, Q, C, M: EmitMetrics>(
 }
 
 /// Returns once the queues have every dead letter.
-async fn hand_over<P, Q: SendDeadLetter, C: Clock, M>(
+async fn hand_over<P, Q: SendMessage, C: Clock, M>(
     ports: &Ports<P, Q, C, M>,
     rng: &mut Rng,
     dead_letters: &[DeadLetter],
@@ -402,7 +402,7 @@ async fn hand_over<P, Q: SendDeadLetter, C: Clock, M>(
 
 /// Sends a dead letter, again and again for `ms_left` while the queue refuses: an invocation that
 /// fails brings all of its payload again, what was delivered of it, too.
-async fn send<Q: SendDeadLetter, C: Clock>(
+async fn send<Q: SendMessage, C: Clock>(
     queue: &Q,
     clock: &C,
     rng: &mut Rng,
@@ -413,7 +413,7 @@ async fn send<Q: SendDeadLetter, C: Clock>(
     let until_ms = clock.epoch_ms() + ms_left;
     let mut backoff_ms = HAND_OVER_BACKOFF_MS;
     loop {
-        let sent = queue.send_dead_letter(dead_letter, delay_seconds).await;
+        let sent = queue.send_message(&dead_letter.to_message(delay_seconds)).await;
         let Err(error) = sent else { return Ok(()) };
         let pause_ms = rng.u64(backoff_ms / 2..=backoff_ms);
         if !error.may_pass() || clock.epoch_ms() + pause_ms >= until_ms {

@@ -159,11 +159,11 @@ async fn the_simulated_sqs_counts_names_types_and_values_of_attributes() {
     };
     let attributes = "ReasonStringnot-jsonAttemptsNumber3DeadLetteredAtNumber1795219200000\
                       ReasonDetailStringwhyLogEventsNumber12";
-    use sluice::ports::SendDeadLetter;
+    use sluice::ports::SendMessage;
     let queue = &Queue::new(VirtualClock::begin());
     let room = SQS_MESSAGE_BYTES_MAX - attributes.len();
-    queue.send_dead_letter(&letter(room), 0).await.expect("it fits");
-    queue.send_dead_letter(&letter(room + 1), 0).await.expect_err("it does not fit");
+    queue.send_message(&letter(room).to_message(0)).await.expect("it fits");
+    queue.send_message(&letter(room + 1).to_message(0)).await.expect_err("it does not fit");
 }
 
 proptest! {
@@ -189,10 +189,10 @@ proptest! {
             ..DeadLetter::undecodable(&body, reason, &detail, occasion)
         };
         let size = |letter: &DeadLetter| {
-            let attributes = letter.attributes();
+            let attributes = letter.to_message(0).attributes;
             letter.body.len() + attributes
                 .iter()
-                .map(|(name, kind, value)| name.len() + kind.len() + value.len())
+                .map(|one| one.name.len() + one.data_type.len() + one.value.len())
                 .sum::<usize>()
         };
         let messages = letter.clone().messages();

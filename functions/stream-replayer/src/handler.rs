@@ -10,9 +10,8 @@ use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sluice::limits::{INVOKE_EVENT_BYTES_MAX, PUT_RECORDS_BYTES_MAX, PUT_RECORDS_ENTRIES_MAX};
 use sluice::ports::{
-    Clock, DescribeHistory, EmitMetrics, GetMetrics, GetRecords, GetShardIterator, InvokeError,
-    InvokeFunction, InvokeLater, ListShardsSince, MetricQuery, PutError, PutRecords, PutReplayed,
-    ReadError, Refusal, StreamRecord,
+    Clock, EmitMetrics, InvokeError, InvokeFunction, MetricQuery, PutError, PutRecords,
+    PutReplayed, ReadError, ReadMetrics, ReadStream, Refusal, StreamRecord,
 };
 use sluice::records::{CallLimits, Pacer, PutPolicy, Record, Stopped, put_all, replayed};
 use tracing::{error, info, warn};
@@ -177,10 +176,10 @@ impl<T: PutReplayed> PutRecords for TargetStream<'_, T> {
 
 impl<S, T, F, W, C, M, N> Replayer<S, T, F, W, C, M, N>
 where
-    S: DescribeHistory + ListShardsSince + GetShardIterator + GetRecords,
+    S: ReadStream,
     T: PutReplayed,
-    F: InvokeFunction + InvokeLater,
-    W: GetMetrics,
+    F: InvokeFunction,
+    W: ReadMetrics,
     C: Clock,
     M: EmitMetrics,
     N: NoteResume,

@@ -11,8 +11,8 @@ use futures_util::future::{Either, select};
 use serde_json::Value;
 use sluice::limits::INVOKE_EVENT_BYTES_MAX;
 use sluice::ports::{
-    Clock, ControlError, DataPoint, GetMetrics, InvokeError, InvokeFunction, InvokeLater,
-    MetricQuery, PutError, PutRecords, ReadError,
+    Clock, ControlError, DataPoint, InvokeError, InvokeFunction, MetricQuery, PutError, PutRecords,
+    ReadError, ReadMetrics,
 };
 use sluice::records::{Record, replayed};
 use sluice_simulated::stream::StoredRecord;
@@ -196,9 +196,7 @@ impl InvokeFunction for &World {
         }
         answer
     }
-}
 
-impl InvokeLater for &World {
     async fn invoke_later(&self, function: &str, event: &str) -> Result<(), InvokeError> {
         assert_eq!(function, "stream-replayer");
         self.next_hops.borrow_mut().push_back(event.to_owned());
@@ -206,7 +204,7 @@ impl InvokeLater for &World {
     }
 }
 
-impl GetMetrics for &World {
+impl ReadMetrics for &World {
     async fn get_metrics(
         &self,
         queries: &[MetricQuery],

@@ -12,10 +12,8 @@ use aws_smithy_types::DateTime;
 use super::{Connection, Functions, control_error, epoch_ms};
 use sluice::limits::{GET_METRIC_DATA_QUERIES_MAX, UNRESERVED_CONCURRENCY_MIN};
 use sluice::ports::{
-    AddTags, Alarm, ControlError, DataPoint, DescribeAlarms, DescribeStream, GetMetrics,
-    GetReservableConcurrency, GetReservedConcurrency, ListShards, ListTags, MergeShards,
-    MetricQuery, PutAlarmThreshold, PutReservedConcurrency, RearmAlarm, SplitShard, StreamSummary,
-    SwitchShardMetrics, UpdateShardCount,
+    Alarm, Alarms, ControlError, DataPoint, MetricQuery, ReadConcurrency, ReadMetrics, ScaleStream,
+    SetConcurrency, StreamSummary,
 };
 use sluice::scaling::{AlarmState, Shard, StreamStatus};
 
@@ -70,7 +68,7 @@ fn time(epoch_ms: u64) -> DateTime {
     DateTime::from_millis(i64::try_from(epoch_ms).unwrap_or(i64::MAX))
 }
 
-impl DescribeStream for ControlPlane {
+impl ScaleStream for ControlPlane {
     async fn describe_stream(&self) -> Result<StreamSummary, ControlError> {
         use aws_sdk_kinesis::types::StreamStatus as Status;
         let call = "DescribeStreamSummary";
@@ -105,9 +103,7 @@ impl DescribeStream for ControlPlane {
         let shard_metrics = names.map(|name| name.as_str().to_owned()).collect();
         Ok(StreamSummary { status, open_shards, shard_metrics })
     }
-}
 
-impl ListShards for ControlPlane {
     async fn list_open_shards(&self) -> Result<Vec<Shard>, ControlError> {
         let call = "ListShards";
         let open = ShardFilter::builder().r#type(ShardFilterType::AtLatest).build();
@@ -146,9 +142,7 @@ impl ListShards for ControlPlane {
             }
         }
     }
-}
 
-impl UpdateShardCount for ControlPlane {
     async fn update_shard_count(&self, target: u32) -> Result<(), ControlError> {
         self.reshard
             .update_shard_count()
@@ -160,9 +154,7 @@ impl UpdateShardCount for ControlPlane {
             .map_err(control_error("UpdateShardCount"))?;
         Ok(())
     }
-}
 
-impl SplitShard for ControlPlane {
     async fn split_shard(
         &self,
         shard_id: &str,
@@ -178,9 +170,7 @@ impl SplitShard for ControlPlane {
             .map_err(control_error("SplitShard"))?;
         Ok(())
     }
-}
 
-impl SwitchShardMetrics for ControlPlane {
     async fn enable_shard_metrics(&self, metrics: &BTreeSet<String>) -> Result<(), ControlError> {
         self.kinesis
             .enable_enhanced_monitoring()
@@ -202,9 +192,7 @@ impl SwitchShardMetrics for ControlPlane {
             .map_err(control_error("DisableEnhancedMonitoring"))?;
         Ok(())
     }
-}
 
-impl MergeShards for ControlPlane {
     async fn merge_shards(
         &self,
         shard_id: &str,
@@ -220,13 +208,7 @@ impl MergeShards for ControlPlane {
             .map_err(control_error("MergeShards"))?;
         Ok(())
     }
-}
 
-fn metrics_names(metrics: &BTreeSet<String>) -> Vec<MetricsName> {
-    metrics.iter().map(|metric| MetricsName::from(metric.as_str())).collect()
-}
-
-impl ListTags for ControlPlane {
     async fn list_tags(&self) -> Result<BTreeMap<String, String>, ControlError> {
         let mut tags = BTreeMap::new();
         let mut last_key = None;
@@ -246,9 +228,7 @@ impl ListTags for ControlPlane {
             }
         }
     }
-}
 
-impl AddTags for ControlPlane {
     async fn add_tags(&self, tags: &BTreeMap<String, String>) -> Result<(), ControlError> {
         self.kinesis
             .add_tags_to_stream()
@@ -261,7 +241,11 @@ impl AddTags for ControlPlane {
     }
 }
 
-impl DescribeAlarms for ControlPlane {
+fn metrics_names(metrics: &BTreeSet<String>) -> Vec<MetricsName> {
+    metrics.iter().map(|metric| MetricsName::from(metric.as_str())).collect()
+}
+
+impl Alarms for ControlPlane {
     async fn describe_alarms(&self, names: &[String]) -> Result<Vec<Alarm>, ControlError> {
         let alarms = self.metric_alarms(names).await?;
         Ok(alarms
@@ -280,9 +264,7 @@ impl DescribeAlarms for ControlPlane {
             })
             .collect())
     }
-}
 
-impl PutAlarmThreshold for ControlPlane {
     async fn put_alarm_threshold(&self, alarm: &str, threshold: f64) -> Result<(), ControlError> {
         let found = self.metric_alarms(&[alarm.to_owned()]).await?.into_iter().next();
         let was = found.ok_or_else(|| unexpected("DescribeAlarms", format!("no alarm {alarm}")))?;
@@ -290,6 +272,18 @@ impl PutAlarmThreshold for ControlPlane {
             .send_with(&self.cloudwatch)
             .await
             .map_err(control_error("PutMetricAlarm"))?;
+        Ok(())
+    }
+
+    async fn rearm_alarm(&self, alarm: &str) -> Result<(), ControlError> {
+        self.cloudwatch
+            .set_alarm_state()
+            .alarm_name(alarm)
+            .state_value(StateValue::InsufficientData)
+            .state_reason("Sluice has acted; armed again")
+            .send()
+            .await
+            .map_err(control_error("SetAlarmState"))?;
         Ok(())
     }
 }
@@ -328,21 +322,7 @@ fn with_threshold(was: MetricAlarm, threshold: f64) -> PutMetricAlarmInputBuilde
         .threshold(threshold)
 }
 
-impl RearmAlarm for ControlPlane {
-    async fn rearm_alarm(&self, alarm: &str) -> Result<(), ControlError> {
-        self.cloudwatch
-            .set_alarm_state()
-            .alarm_name(alarm)
-            .state_value(StateValue::InsufficientData)
-            .state_reason("Sluice has acted; armed again")
-            .send()
-            .await
-            .map_err(control_error("SetAlarmState"))?;
-        Ok(())
-    }
-}
-
-impl GetMetrics for ControlPlane {
+impl ReadMetrics for ControlPlane {
     async fn get_metrics(
         &self,
         queries: &[MetricQuery],
@@ -417,13 +397,13 @@ fn metric_data_query((place, query): (usize, &MetricQuery)) -> MetricDataQuery {
     MetricDataQuery::builder().id(format!("q{place}")).metric_stat(stat).return_data(true).build()
 }
 
-impl GetReservedConcurrency for ControlPlane {
+impl ReadConcurrency for ControlPlane {
     async fn get_reserved_concurrency(&self, function: &str) -> Result<Option<u32>, ControlError> {
         self.functions.get_reserved_concurrency(function).await
     }
 }
 
-impl PutReservedConcurrency for ControlPlane {
+impl SetConcurrency for ControlPlane {
     async fn put_reserved_concurrency(
         &self,
         function: &str,
@@ -438,9 +418,7 @@ impl PutReservedConcurrency for ControlPlane {
             .map_err(control_error("PutFunctionConcurrency"))?;
         Ok(())
     }
-}
 
-impl GetReservableConcurrency for ControlPlane {
     async fn get_reservable_concurrency(&self) -> Result<u32, ControlError> {
         let call = "GetAccountSettings";
         let answer =

@@ -14,9 +14,7 @@ use serde::Deserialize;
 
 use super::{control_error, describe};
 use crate::connection::held_back;
-use sluice::ports::{
-    ControlError, GetReservedConcurrency, InvokeError, InvokeFunction, InvokeLater,
-};
+use sluice::ports::{ControlError, InvokeError, InvokeFunction, ReadConcurrency};
 
 /// The account's functions, by name or ARN.
 #[derive(Debug, Clone)]
@@ -66,9 +64,7 @@ impl InvokeFunction for Functions {
             detail: "the function's answer is not UTF-8".to_owned(),
         })
     }
-}
 
-impl InvokeLater for Functions {
     async fn invoke_later(&self, function: &str, event: &str) -> Result<(), InvokeError> {
         self.request(function, event, InvocationType::Event)
             .send()
@@ -78,7 +74,7 @@ impl InvokeLater for Functions {
     }
 }
 
-impl GetReservedConcurrency for Functions {
+impl ReadConcurrency for Functions {
     async fn get_reserved_concurrency(&self, function: &str) -> Result<Option<u32>, ControlError> {
         let answer = self
             .client

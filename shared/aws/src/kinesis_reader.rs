@@ -11,8 +11,8 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use super::{describe, epoch_ms};
 use crate::kinesis::{entry, is_transient, put_error, refusals};
 use sluice::ports::{
-    DescribeHistory, GetRecords, GetShardIterator, ListShardsSince, PutError, PutReplayed,
-    ReadError, ReadFrom, RecordsPage, Refusal, ShardLineage, StreamHistory, StreamRecord,
+    PutError, PutReplayed, ReadError, ReadFrom, ReadStream, RecordsPage, Refusal, ShardLineage,
+    StreamHistory, StreamRecord,
 };
 use sluice::records::{Record, replayed};
 
@@ -57,7 +57,7 @@ fn not_sent(error: &BuildError) -> ReadError {
     ReadError::Permanent { code: "RequestNotSent".to_owned(), detail: error.to_string() }
 }
 
-impl DescribeHistory for KinesisReader {
+impl ReadStream for KinesisReader {
     async fn describe_history(&self) -> Result<StreamHistory, ReadError> {
         let answer = self
             .client
@@ -75,9 +75,7 @@ impl DescribeHistory for KinesisReader {
                 .ok_or(unexpected("a stream from before 1970"))?,
         })
     }
-}
 
-impl ListShardsSince for KinesisReader {
     async fn list_shards_since(&self, from_ms: u64) -> Result<Vec<ShardLineage>, ReadError> {
         let filter = ShardFilter::builder()
             .r#type(ShardFilterType::FromTimestamp)
@@ -109,9 +107,7 @@ impl ListShardsSince for KinesisReader {
             }
         }
     }
-}
 
-impl GetShardIterator for KinesisReader {
     async fn get_shard_iterator(
         &self,
         shard_id: &str,
@@ -130,9 +126,7 @@ impl GetShardIterator for KinesisReader {
         let answer = request.send().await.map_err(|error| read_error(&error))?;
         answer.shard_iterator.ok_or(unexpected("no iterator"))
     }
-}
 
-impl GetRecords for KinesisReader {
     async fn get_records(
         &self,
         iterator: &str,

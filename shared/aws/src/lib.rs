@@ -31,7 +31,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 /// The error's code and message; for a call without an answer, the kind of failure and its cause.
-fn describe<E, R>(error: &SdkError<E, R>) -> (String, String)
+pub fn describe<E, R>(error: &SdkError<E, R>) -> (String, String)
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     R: std::fmt::Debug,

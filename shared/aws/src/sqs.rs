@@ -1,6 +1,6 @@
 //! Queues through the SDK.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
@@ -10,10 +10,8 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::connection::{ATTEMPT_TIMEOUT, held_back};
 use crate::describe;
-use sluice::delivery::DeadLetter;
 use sluice::ports::{
-    ChangeVisibility, CountMessages, DeleteMessage, Message, QueueCounts, QueueError,
-    ReceiveMessages, SendDeadLetter,
+    Message, MessageAttribute, NewMessage, QueueCounts, QueueError, ReceiveMessages, SendMessage,
 };
 
 /// An SQS queue, by URL.
@@ -40,26 +38,18 @@ where
     QueueError { code, detail }
 }
 
-impl SendDeadLetter for Queue {
-    async fn send_dead_letter(
-        &self,
-        dead_letter: &DeadLetter,
-        delay_seconds: u32,
-    ) -> Result<(), QueueError> {
-        let attributes = dead_letter
-            .attributes()
-            .into_iter()
-            .map(|(name, data_type, value)| Ok((name.to_owned(), attribute(data_type, value)?)))
-            .collect::<Result<HashMap<_, _>, QueueError>>()?;
-        self.client
+impl SendMessage for Queue {
+    async fn send_message(&self, message: &NewMessage<'_>) -> Result<(), QueueError> {
+        let mut request = self
+            .client
             .send_message()
             .queue_url(&self.queue_url)
-            .message_body(&dead_letter.body)
-            .delay_seconds(i32::try_from(delay_seconds).unwrap_or(i32::MAX))
-            .set_message_attributes(Some(attributes))
-            .send()
-            .await
-            .map_err(|error| failed(&error))?;
+            .message_body(message.body)
+            .delay_seconds(i32::try_from(message.delay_seconds).unwrap_or(i32::MAX));
+        for MessageAttribute { name, data_type, value } in &message.attributes {
+            request = request.message_attributes(*name, attribute(data_type, value.clone())?);
+        }
+        request.send().await.map_err(|error| failed(&error))?;
         Ok(())
     }
 }
@@ -89,9 +79,7 @@ impl ReceiveMessages for Queue {
             .map_err(|error| failed(&error))?;
         answer.messages.unwrap_or_default().into_iter().map(message).collect()
     }
-}
 
-impl DeleteMessage for Queue {
     async fn delete_message(&self, receipt_handle: &str) -> Result<(), QueueError> {
         // SQS itself answers 200 when the message is gone.
         self.client
@@ -103,9 +91,7 @@ impl DeleteMessage for Queue {
             .map_err(|error| failed(&error))?;
         Ok(())
     }
-}
 
-impl ChangeVisibility for Queue {
     async fn change_visibility(
         &self,
         receipt_handle: &str,
@@ -121,9 +107,7 @@ impl ChangeVisibility for Queue {
             .map_err(|error| failed(&error))?;
         Ok(())
     }
-}
 
-impl CountMessages for Queue {
     async fn count_messages(&self) -> Result<QueueCounts, QueueError> {
         use QueueAttributeName::{
             ApproximateNumberOfMessages, ApproximateNumberOfMessagesDelayed,

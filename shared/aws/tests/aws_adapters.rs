@@ -8,8 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use sluice::delivery::{DeadLetter, Occasion, Reason};
 use sluice::ports::{
-    ChangeVisibility, CountMessages, DeleteMessage, Message, PutError, PutRecords, QueueCounts,
-    QueueError, ReceiveMessages, SendDeadLetter,
+    Message, PutError, PutRecords, QueueCounts, QueueError, ReceiveMessages, SendMessage,
 };
 use sluice::records::Record;
 use sluice_aws::{KinesisStream, Queue, with_causes};
@@ -148,7 +147,7 @@ async fn a_dead_letter_carries_its_reason_as_attributes() {
         attempts: 2,
         dead_lettered_ms: 1_795_219_200_000,
     };
-    queue.send_dead_letter(&dead_letter, 900).await.expect("sent");
+    queue.send_message(&dead_letter.to_message(900)).await.expect("sent");
     let (head, request) = served.await.expect("served");
     assert!(head.contains("x-amz-target: amazonsqs.sendmessage"), "{head}");
     assert_eq!(
@@ -175,7 +174,7 @@ async fn a_queue_that_is_gone_says_so() {
     let connection = connection(&[("AWS_ENDPOINT_URL_SQS", &url)]);
     let queue = Queue::new(connection.sqs(), format!("{url}/queue"));
     let dead_letter = DeadLetter::undecodable("{}", Reason::NotBase64, "", OCCASION);
-    let error = queue.send_dead_letter(&dead_letter, 0).await.expect_err("refused");
+    let error = queue.send_message(&dead_letter.to_message(0)).await.expect_err("refused");
     assert!(error.code.contains("QueueDoesNotExist"), "{error:?}");
 }
 
@@ -327,7 +326,7 @@ async fn messages_are_counted_wherever_they_are() {
 
 #[cfg(feature = "lambda")]
 mod functions {
-    use sluice::ports::{GetReservedConcurrency, InvokeError, InvokeFunction, InvokeLater};
+    use sluice::ports::{InvokeError, InvokeFunction, ReadConcurrency};
     use sluice_aws::Functions;
 
     use super::*;
@@ -480,7 +479,7 @@ mod functions {
 mod control_plane {
     use std::collections::BTreeSet;
 
-    use sluice::ports::{DescribeStream, SwitchShardMetrics};
+    use sluice::ports::ScaleStream;
     use sluice_aws::ControlPlane;
 
     use super::*;

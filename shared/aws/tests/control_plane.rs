@@ -4,7 +4,7 @@
 mod socket;
 
 use serde_json::json;
-use sluice::ports::{ListShards, MergeShards, SplitShard, UpdateShardCount};
+use sluice::ports::ScaleStream;
 use sluice_aws::ControlPlane;
 use socket::{answer_each, connection, http};
 use tokio::net::TcpListener;

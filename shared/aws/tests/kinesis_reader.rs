@@ -5,8 +5,8 @@ mod socket;
 
 use serde_json::{Value, json};
 use sluice::ports::{
-    DescribeHistory, GetRecords, GetShardIterator, ListShardsSince, PutReplayed, ReadError,
-    ReadFrom, RecordsPage, ShardLineage, StreamHistory, StreamRecord,
+    PutReplayed, ReadError, ReadFrom, ReadStream, RecordsPage, ShardLineage, StreamHistory,
+    StreamRecord,
 };
 use sluice::records::Record;
 use sluice_aws::{KinesisReader, KinesisTargets};

@@ -12,10 +12,8 @@ use fastrand::Rng;
 use serde_json::Value;
 use sluice::limits::{HOURS_PER_MONTH, METRIC_MONTH_DOLLARS};
 use sluice::ports::{
-    AddTags, Alarm, Clock, ControlError, DataPoint, DescribeAlarms, DescribeStream, EmitMetrics,
-    GetMetrics, GetReservableConcurrency, GetReservedConcurrency, ListShards, ListTags,
-    MergeShards, MetricQuery, PutAlarmThreshold, PutError, PutRecords, PutReservedConcurrency,
-    RearmAlarm, Refusal, SplitShard, StreamSummary, SwitchShardMetrics, UpdateShardCount,
+    Alarm, Alarms, Clock, ControlError, DataPoint, EmitMetrics, MetricQuery, PutError, PutRecords,
+    ReadConcurrency, ReadMetrics, Refusal, ScaleStream, SetConcurrency, StreamSummary,
 };
 use sluice::records::Record;
 use sluice::scaling::{AlarmState, Shard};
@@ -438,7 +436,7 @@ impl Cloud {
         }
     }
 
-    /// A person or another tool changes the stream: UpdateShardCount past the scaler.
+    /// A person or another tool changes the stream: ScaleStream past the scaler.
     pub fn by_hand_update_shard_count(&self, target: u32) {
         self.catch_up();
         let now_ms = self.clock.epoch_ms();
@@ -552,7 +550,7 @@ impl Control {
     }
 }
 
-impl DescribeStream for Control {
+impl ScaleStream for Control {
     async fn describe_stream(&self) -> Result<StreamSummary, ControlError> {
         self.call("DescribeStreamSummary", None, |cloud, _| {
             Ok(StreamSummary {
@@ -563,27 +561,21 @@ impl DescribeStream for Control {
         })
         .await
     }
-}
 
-impl ListShards for Control {
     async fn list_open_shards(&self) -> Result<Vec<Shard>, ControlError> {
         self.call("ListShards", None, |cloud, _| {
             Ok(cloud.stream.shards().open().map(|(_, shard)| shard.clone()).collect())
         })
         .await
     }
-}
 
-impl UpdateShardCount for Control {
     async fn update_shard_count(&self, target: u32) -> Result<(), ControlError> {
         self.call("UpdateShardCount", Some(target.to_string()), |cloud, now_ms| {
             cloud.stream.update_shard_count(target, now_ms)
         })
         .await
     }
-}
 
-impl SplitShard for Control {
     async fn split_shard(
         &self,
         shard_id: &str,
@@ -595,13 +587,7 @@ impl SplitShard for Control {
         })
         .await
     }
-}
 
-fn joined(metrics: &BTreeSet<String>) -> String {
-    metrics.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
-}
-
-impl SwitchShardMetrics for Control {
     async fn enable_shard_metrics(&self, metrics: &BTreeSet<String>) -> Result<(), ControlError> {
         self.call("EnableEnhancedMonitoring", Some(joined(metrics)), |cloud, now_ms| {
             cloud.stream.enable_shard_metrics(metrics, now_ms)
@@ -615,9 +601,7 @@ impl SwitchShardMetrics for Control {
         })
         .await
     }
-}
 
-impl MergeShards for Control {
     async fn merge_shards(
         &self,
         shard_id: &str,
@@ -629,15 +613,11 @@ impl MergeShards for Control {
         })
         .await
     }
-}
 
-impl ListTags for Control {
     async fn list_tags(&self) -> Result<BTreeMap<String, String>, ControlError> {
         self.call("ListTagsForStream", None, |cloud, _| Ok(cloud.stream.tags())).await
     }
-}
 
-impl AddTags for Control {
     async fn add_tags(&self, tags: &BTreeMap<String, String>) -> Result<(), ControlError> {
         let input: Vec<String> = tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
         self.call("AddTagsToStream", Some(input.join(", ")), |cloud, _| cloud.stream.add_tags(tags))
@@ -645,7 +625,11 @@ impl AddTags for Control {
     }
 }
 
-impl DescribeAlarms for Control {
+fn joined(metrics: &BTreeSet<String>) -> String {
+    metrics.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
+}
+
+impl Alarms for Control {
     async fn describe_alarms(&self, names: &[String]) -> Result<Vec<Alarm>, ControlError> {
         self.call("DescribeAlarms", None, |cloud, _| {
             let alarms = cloud.alarms.borrow();
@@ -653,13 +637,7 @@ impl DescribeAlarms for Control {
         })
         .await
     }
-}
 
-fn no_alarm(alarm: &str) -> ApiError {
-    ApiError::new("ResourceNotFound", format!("no alarm {alarm}"))
-}
-
-impl PutAlarmThreshold for Control {
     async fn put_alarm_threshold(&self, alarm: &str, threshold: f64) -> Result<(), ControlError> {
         let input = format!("{alarm} {threshold:.0}");
         self.call("PutMetricAlarm", Some(input), |cloud, _| {
@@ -670,9 +648,7 @@ impl PutAlarmThreshold for Control {
         })
         .await
     }
-}
 
-impl RearmAlarm for Control {
     async fn rearm_alarm(&self, alarm: &str) -> Result<(), ControlError> {
         self.call("SetAlarmState", Some(alarm.to_owned()), |cloud, _| {
             let mut alarms = cloud.alarms.borrow_mut();
@@ -684,7 +660,11 @@ impl RearmAlarm for Control {
     }
 }
 
-impl GetMetrics for Control {
+fn no_alarm(alarm: &str) -> ApiError {
+    ApiError::new("ResourceNotFound", format!("no alarm {alarm}"))
+}
+
+impl ReadMetrics for Control {
     async fn get_metrics(
         &self,
         queries: &[MetricQuery],
@@ -709,7 +689,7 @@ impl GetMetrics for Control {
     }
 }
 
-impl GetReservedConcurrency for Control {
+impl ReadConcurrency for Control {
     async fn get_reserved_concurrency(&self, function: &str) -> Result<Option<u32>, ControlError> {
         self.call("GetFunctionConcurrency", None, |cloud, _| {
             cloud.account.borrow().reserved(function)
@@ -718,7 +698,7 @@ impl GetReservedConcurrency for Control {
     }
 }
 
-impl PutReservedConcurrency for Control {
+impl SetConcurrency for Control {
     async fn put_reserved_concurrency(
         &self,
         function: &str,
@@ -730,9 +710,7 @@ impl PutReservedConcurrency for Control {
         })
         .await
     }
-}
 
-impl GetReservableConcurrency for Control {
     async fn get_reservable_concurrency(&self) -> Result<u32, ControlError> {
         self.call("GetAccountSettings", None, |cloud, _| Ok(cloud.account.borrow().reservable()))
             .await

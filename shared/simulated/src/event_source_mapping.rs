@@ -20,10 +20,7 @@ use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
-use sluice::ports::{
-    Clock, GetRecords, GetShardIterator, ListShardsSince, ReadError, ReadFrom, ShardLineage,
-    StreamRecord,
-};
+use sluice::ports::{Clock, ReadError, ReadFrom, ReadStream, ShardLineage, StreamRecord};
 use tokio::sync::Notify;
 
 use crate::functions::Failure;

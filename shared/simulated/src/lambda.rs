@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sluice::ports::{
-    Clock, ControlError, GetReservedConcurrency, InvokeError, InvokeFunction, InvokeLater,
-};
+use sluice::ports::{Clock, ControlError, InvokeError, InvokeFunction, ReadConcurrency};
 
 use crate::cloud::Cloud;
 use crate::functions::AsyncFunction;
@@ -150,9 +148,7 @@ impl InvokeFunction for Lambda {
         let ran = tokio::time::timeout(timeout, self.run(function, event));
         ran.await.unwrap_or_else(|_| Err(unknown("Timeout")))
     }
-}
 
-impl InvokeLater for Lambda {
     async fn invoke_later(&self, function: &str, event: &str) -> Result<(), InvokeError> {
         let fault = self.fault("InvokeLater");
         // The adapter's own timeout.
@@ -163,7 +159,7 @@ impl InvokeLater for Lambda {
     }
 }
 
-impl GetReservedConcurrency for Lambda {
+impl ReadConcurrency for Lambda {
     async fn get_reserved_concurrency(&self, function: &str) -> Result<Option<u32>, ControlError> {
         let failed = |code: &str, detail: String| ControlError {
             call: "GetFunctionConcurrency",

@@ -6,13 +6,11 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sluice::delivery::DeadLetter;
 use sluice::ports::{
-    ChangeVisibility, ControlError, CountMessages, DataPoint, DeleteMessage, DescribeHistory,
-    GetMetrics, GetRecords, GetReservedConcurrency, GetShardIterator, InvokeError, InvokeFunction,
-    InvokeLater, ListShardsSince, Message, MetricQuery, PutError, PutRecords, PutReplayed,
-    QueueCounts, QueueError, ReadError, ReadFrom, ReceiveMessages, RecordsPage, Refusal,
-    SendDeadLetter, ShardLineage, StreamHistory,
+    ControlError, DataPoint, InvokeError, InvokeFunction, Message, MetricQuery, NewMessage,
+    PutError, PutRecords, PutReplayed, QueueCounts, QueueError, ReadConcurrency, ReadError,
+    ReadFrom, ReadMetrics, ReadStream, ReceiveMessages, RecordsPage, Refusal, SendMessage,
+    ShardLineage, StreamHistory,
 };
 use sluice::records::Record;
 use tokio::sync::Notify;
@@ -160,19 +158,15 @@ impl<P: PutReplayed> PutReplayed for Mortal<P> {
     }
 }
 
-impl<P: DescribeHistory> DescribeHistory for Mortal<P> {
+impl<P: ReadStream> ReadStream for Mortal<P> {
     async fn describe_history(&self) -> Result<StreamHistory, ReadError> {
         self.life.call("DescribeStreamSummary", self.port.describe_history()).await
     }
-}
 
-impl<P: ListShardsSince> ListShardsSince for Mortal<P> {
     async fn list_shards_since(&self, from_ms: u64) -> Result<Vec<ShardLineage>, ReadError> {
         self.life.call("ListShards", self.port.list_shards_since(from_ms)).await
     }
-}
 
-impl<P: GetShardIterator> GetShardIterator for Mortal<P> {
     async fn get_shard_iterator(
         &self,
         shard_id: &str,
@@ -180,9 +174,7 @@ impl<P: GetShardIterator> GetShardIterator for Mortal<P> {
     ) -> Result<String, ReadError> {
         self.life.call("GetShardIterator", self.port.get_shard_iterator(shard_id, from)).await
     }
-}
 
-impl<P: GetRecords> GetRecords for Mortal<P> {
     async fn get_records(
         &self,
         iterator: &str,
@@ -192,7 +184,7 @@ impl<P: GetRecords> GetRecords for Mortal<P> {
     }
 }
 
-impl<P: GetMetrics> GetMetrics for Mortal<P> {
+impl<P: ReadMetrics> ReadMetrics for Mortal<P> {
     async fn get_metrics(
         &self,
         queries: &[MetricQuery],
@@ -203,13 +195,9 @@ impl<P: GetMetrics> GetMetrics for Mortal<P> {
     }
 }
 
-impl<P: SendDeadLetter> SendDeadLetter for Mortal<P> {
-    async fn send_dead_letter(
-        &self,
-        dead_letter: &DeadLetter,
-        delay_seconds: u32,
-    ) -> Result<(), QueueError> {
-        let call = self.port.send_dead_letter(dead_letter, delay_seconds);
+impl<P: SendMessage> SendMessage for Mortal<P> {
+    async fn send_message(&self, message: &NewMessage<'_>) -> Result<(), QueueError> {
+        let call = self.port.send_message(message);
         self.life.call("SendMessage", call).await
     }
 }
@@ -224,15 +212,11 @@ impl<P: ReceiveMessages> ReceiveMessages for Mortal<P> {
         let call = self.port.receive_messages(messages_max, visibility, wait);
         self.life.call("ReceiveMessage", call).await
     }
-}
 
-impl<P: DeleteMessage> DeleteMessage for Mortal<P> {
     async fn delete_message(&self, receipt_handle: &str) -> Result<(), QueueError> {
         self.life.call("DeleteMessage", self.port.delete_message(receipt_handle)).await
     }
-}
 
-impl<P: ChangeVisibility> ChangeVisibility for Mortal<P> {
     async fn change_visibility(
         &self,
         receipt_handle: &str,
@@ -241,9 +225,7 @@ impl<P: ChangeVisibility> ChangeVisibility for Mortal<P> {
         let call = self.port.change_visibility(receipt_handle, visibility);
         self.life.call("ChangeMessageVisibility", call).await
     }
-}
 
-impl<P: CountMessages> CountMessages for Mortal<P> {
     async fn count_messages(&self) -> Result<QueueCounts, QueueError> {
         self.life.call("GetQueueAttributes", self.port.count_messages()).await
     }
@@ -258,15 +240,13 @@ impl<P: InvokeFunction> InvokeFunction for Mortal<P> {
     ) -> Result<String, InvokeError> {
         self.life.call("Invoke", self.port.invoke(function, event, timeout)).await
     }
-}
 
-impl<P: InvokeLater> InvokeLater for Mortal<P> {
     async fn invoke_later(&self, function: &str, event: &str) -> Result<(), InvokeError> {
         self.life.call("InvokeLater", self.port.invoke_later(function, event)).await
     }
 }
 
-impl<P: GetReservedConcurrency> GetReservedConcurrency for Mortal<P> {
+impl<P: ReadConcurrency> ReadConcurrency for Mortal<P> {
     async fn get_reserved_concurrency(&self, function: &str) -> Result<Option<u32>, ControlError> {
         let call = self.port.get_reserved_concurrency(function);
         self.life.call("GetFunctionConcurrency", call).await

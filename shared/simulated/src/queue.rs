@@ -8,8 +8,7 @@ use std::time::Duration;
 use sluice::delivery::DeadLetter;
 use sluice::limits::SQS_MESSAGE_BYTES_MAX;
 use sluice::ports::{
-    ChangeVisibility, Clock, CountMessages, DeleteMessage, Message, QueueCounts, QueueError,
-    ReceiveMessages, SendDeadLetter,
+    Clock, Message, NewMessage, QueueCounts, QueueError, ReceiveMessages, SendMessage,
 };
 use tokio::sync::Notify;
 
@@ -297,22 +296,16 @@ fn refused<T>(code: &str) -> Result<T, QueueError> {
     Err(QueueError { code: code.to_owned(), detail: "simulated".to_owned() })
 }
 
-impl SendDeadLetter for &Queue {
-    async fn send_dead_letter(
-        &self,
-        dead_letter: &DeadLetter,
-        delay_seconds: u32,
-    ) -> Result<(), QueueError> {
+impl SendMessage for &Queue {
+    async fn send_message(&self, message: &NewMessage<'_>) -> Result<(), QueueError> {
         self.call("SendMessage", |_| {
-            let typed = dead_letter.attributes();
-            let type_bytes: usize = typed.iter().map(|(_, kind, _)| kind.len()).sum();
+            let NewMessage { body, attributes, delay_seconds } = message;
             let attributes =
-                typed.into_iter().map(|(name, _, value)| (name.to_owned(), value)).collect();
-            let bytes = type_bytes + bytes_of(&dead_letter.body, &attributes);
-            if bytes > SQS_MESSAGE_BYTES_MAX || delay_seconds > DELAY_SECONDS_MAX {
+                attributes.iter().map(|one| (one.name.to_owned(), one.value.clone())).collect();
+            if message.bytes() > SQS_MESSAGE_BYTES_MAX || *delay_seconds > DELAY_SECONDS_MAX {
                 return refused("InvalidParameterValue");
             }
-            self.put(&dead_letter.body, attributes, delay_seconds);
+            self.put(body, attributes, *delay_seconds);
             Ok(())
         })
         .await
@@ -352,9 +345,7 @@ impl ReceiveMessages for &Queue {
         })
         .await
     }
-}
 
-impl DeleteMessage for &Queue {
     async fn delete_message(&self, receipt_handle: &str) -> Result<(), QueueError> {
         self.call("DeleteMessage", |_| {
             let id = receipt_handle.split('/').next();
@@ -364,9 +355,7 @@ impl DeleteMessage for &Queue {
         })
         .await
     }
-}
 
-impl ChangeVisibility for &Queue {
     async fn change_visibility(
         &self,
         receipt_handle: &str,
@@ -386,9 +375,7 @@ impl ChangeVisibility for &Queue {
         })
         .await
     }
-}
 
-impl CountMessages for &Queue {
     async fn count_messages(&self) -> Result<QueueCounts, QueueError> {
         self.call("GetQueueAttributes", |_| {
             let now_ms = self.clock.epoch_ms();
@@ -410,14 +397,10 @@ impl CountMessages for &Queue {
 #[derive(Clone)]
 pub struct SharedQueue(pub Rc<Queue>);
 
-impl SendDeadLetter for SharedQueue {
-    async fn send_dead_letter(
-        &self,
-        dead_letter: &DeadLetter,
-        delay_seconds: u32,
-    ) -> Result<(), QueueError> {
+impl SendMessage for SharedQueue {
+    async fn send_message(&self, message: &NewMessage<'_>) -> Result<(), QueueError> {
         let queue = &*self.0;
-        queue.send_dead_letter(dead_letter, delay_seconds).await
+        queue.send_message(message).await
     }
 }
 
@@ -431,16 +414,12 @@ impl ReceiveMessages for SharedQueue {
         let queue = &*self.0;
         queue.receive_messages(messages_max, visibility, wait).await
     }
-}
 
-impl DeleteMessage for SharedQueue {
     async fn delete_message(&self, receipt_handle: &str) -> Result<(), QueueError> {
         let queue = &*self.0;
         queue.delete_message(receipt_handle).await
     }
-}
 
-impl ChangeVisibility for SharedQueue {
     async fn change_visibility(
         &self,
         receipt_handle: &str,
@@ -449,9 +428,7 @@ impl ChangeVisibility for SharedQueue {
         let queue = &*self.0;
         queue.change_visibility(receipt_handle, visibility).await
     }
-}
 
-impl CountMessages for SharedQueue {
     async fn count_messages(&self) -> Result<QueueCounts, QueueError> {
         let queue = &*self.0;
         queue.count_messages().await

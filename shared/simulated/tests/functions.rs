@@ -6,9 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use sluice::ports::{
-    Clock, GetReservedConcurrency, InvokeError, InvokeFunction, InvokeLater, ReceiveMessages,
-};
+use sluice::ports::{Clock, InvokeError, InvokeFunction, ReadConcurrency, ReceiveMessages};
 use sluice_simulated::cloud::ProcessorSpec;
 use sluice_simulated::functions::Failure;
 use sluice_simulated::lambda::InvokeFault;

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use sluice::ports::{
-    Clock, GetRecords, GetShardIterator, ListShardsSince, PutRecords, ReadError, ReadFrom,
-    RecordsPage, StreamRecord,
+    Clock, PutRecords, ReadError, ReadFrom, ReadStream, RecordsPage, StreamRecord,
 };
 use sluice::records::Record;
 use sluice_simulated::clock::BEGIN_EPOCH_MS;

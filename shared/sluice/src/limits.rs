@@ -37,6 +37,10 @@ pub const PUT_UNIT_BYTES: u64 = 25_000;
 /// Bytes of an SQS message, body and attributes together: 1 MiB. (SQS quotas; Nov 2026)
 pub const SQS_MESSAGE_BYTES_MAX: usize = 1_048_576;
 
+/// Messages in one call of SQS; their bytes together may be those of one message. (SQS quotas; Nov
+/// 2026)
+pub const SQS_BATCH_MESSAGES_MAX: usize = 10;
+
 /// Seconds that one invocation of a function may take. (Lambda quotas; Nov 2026)
 pub const FUNCTION_SECONDS_MAX: u64 = 900;
 

@@ -6,10 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use sluice::delivery::DeadLetter;
 use sluice::ports::{
-    ChangeVisibility, CountMessages, DeleteMessage, Message, PutError, PutRecords, QueueCounts,
-    QueueError, ReceiveMessages, Refusal, SendDeadLetter,
+    Message, NewMessage, PutError, PutRecords, QueueCounts, QueueError, ReceiveMessages, Refusal,
+    SendMessage,
 };
 use sluice::records::Record;
 use sluice_simulated::CloudStream;
@@ -98,16 +97,12 @@ pub struct QueuePort {
     pub visibility_divisor: Rc<Cell<u32>>,
 }
 
-impl SendDeadLetter for QueuePort {
-    async fn send_dead_letter(
-        &self,
-        dead_letter: &DeadLetter,
-        delay_seconds: u32,
-    ) -> Result<(), QueueError> {
+impl SendMessage for QueuePort {
+    async fn send_message(&self, message: &NewMessage<'_>) -> Result<(), QueueError> {
         if self.mutation == Mutation::NoHandOver {
             return Ok(());
         }
-        adapted(ATTEMPT_TIMEOUT, || self.queue.send_dead_letter(dead_letter, delay_seconds)).await
+        adapted(ATTEMPT_TIMEOUT, || self.queue.send_message(message)).await
     }
 }
 
@@ -128,15 +123,11 @@ impl ReceiveMessages for QueuePort {
         }
         Ok(messages)
     }
-}
 
-impl DeleteMessage for QueuePort {
     async fn delete_message(&self, receipt_handle: &str) -> Result<(), QueueError> {
         adapted(ATTEMPT_TIMEOUT, || self.queue.delete_message(receipt_handle)).await
     }
-}
 
-impl ChangeVisibility for QueuePort {
     async fn change_visibility(
         &self,
         receipt_handle: &str,
@@ -144,9 +135,7 @@ impl ChangeVisibility for QueuePort {
     ) -> Result<(), QueueError> {
         adapted(ATTEMPT_TIMEOUT, || self.queue.change_visibility(receipt_handle, visibility)).await
     }
-}
 
-impl CountMessages for QueuePort {
     async fn count_messages(&self) -> Result<QueueCounts, QueueError> {
         adapted(ATTEMPT_TIMEOUT, || self.queue.count_messages()).await
     }

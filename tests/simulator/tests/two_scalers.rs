@@ -7,7 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use simulator::run::{PROCESSOR, STREAM, config, create_alarms};
 use simulator::scenario::load;
-use sluice::ports::{AddTags, Clock, EmitMetrics, ListTags};
+use sluice::ports::{Clock, EmitMetrics, ScaleStream};
 use sluice::scaling::Lease;
 use sluice::scaling::lease::TAG_LEASE;
 use sluice::scaling::state::State;

@@ -10,8 +10,7 @@ use sluice::limits::{
     SHARD_READ_BYTES_PER_SECOND, SHARD_READS_PER_SECOND,
 };
 use sluice::ports::{
-    Clock, DescribeHistory, GetRecords, GetShardIterator, ListShardsSince, ReadError, ReadFrom,
-    RecordsPage, ShardLineage, StreamHistory, StreamRecord,
+    Clock, ReadError, ReadFrom, ReadStream, RecordsPage, ShardLineage, StreamHistory, StreamRecord,
 };
 
 use super::{CALL_TIME, ReadCall, ReadFault, ReadsUse, State, StoredRecord, Stream};
@@ -174,7 +173,7 @@ impl ReadsUse {
     }
 }
 
-impl DescribeHistory for &Stream {
+impl ReadStream for &Stream {
     async fn describe_history(&self) -> Result<StreamHistory, ReadError> {
         self.read("DescribeStreamSummary", |state, _| {
             Ok(StreamHistory {
@@ -185,9 +184,7 @@ impl DescribeHistory for &Stream {
         })
         .await
     }
-}
 
-impl ListShardsSince for &Stream {
     async fn list_shards_since(&self, from_ms: u64) -> Result<Vec<ShardLineage>, ReadError> {
         self.read("ListShards", |state, now_ms| {
             let from_ms = from_ms.max(state.oldest_ms(now_ms));
@@ -206,9 +203,7 @@ impl ListShardsSince for &Stream {
         })
         .await
     }
-}
 
-impl GetShardIterator for &Stream {
     async fn get_shard_iterator(
         &self,
         shard_id: &str,
@@ -248,9 +243,7 @@ impl GetShardIterator for &Stream {
         })
         .await
     }
-}
 
-impl GetRecords for &Stream {
     async fn get_records(
         &self,
         iterator: &str,

@@ -10,7 +10,7 @@ use super::parts::{Part, gzip, parts_of};
 use super::{Reason, Replay};
 use crate::limits::SQS_MESSAGE_BYTES_MAX;
 use crate::logs::Payload;
-use crate::ports::Message;
+use crate::ports::{Message, MessageAttribute, NewMessage};
 
 /// Characters of [`DeadLetter::detail`] at the most.
 const DETAIL_CHARS_MAX: usize = 256;
@@ -181,12 +181,7 @@ impl DeadLetter {
 
     /// Whether SQS takes it as it is.
     fn fits(&self) -> bool {
-        let attributes = self.attributes();
-        let attribute_bytes: usize = attributes
-            .iter()
-            .map(|(name, data_type, value)| name.len() + data_type.len() + value.len())
-            .sum();
-        self.body.len() + attribute_bytes <= SQS_MESSAGE_BYTES_MAX
+        self.to_message(0).bytes() <= SQS_MESSAGE_BYTES_MAX
     }
 
     /// The same with another detail.
@@ -217,22 +212,23 @@ impl DeadLetter {
         }
     }
 
-    /// Its message attributes: name, data type, value.
+    /// The message that carries it; the queue hides it for `delay_seconds`.
     #[must_use]
-    pub fn attributes(&self) -> Vec<(&'static str, &'static str, String)> {
+    pub fn to_message(&self, delay_seconds: u32) -> NewMessage<'_> {
+        let attribute = |name, data_type, value| MessageAttribute { name, data_type, value };
         let mut attributes = vec![
-            ("Reason", "String", self.reason.to_string()),
-            ("Attempts", "Number", self.attempts.to_string()),
-            ("DeadLetteredAt", "Number", self.dead_lettered_ms.to_string()),
+            attribute("Reason", "String", self.reason.to_string()),
+            attribute("Attempts", "Number", self.attempts.to_string()),
+            attribute("DeadLetteredAt", "Number", self.dead_lettered_ms.to_string()),
         ];
         // SQS refuses an attribute without a value.
         if !self.detail.is_empty() {
-            attributes.push(("ReasonDetail", "String", self.detail.clone()));
+            attributes.push(attribute("ReasonDetail", "String", self.detail.clone()));
         }
         if let Some(log_events) = self.log_events {
-            attributes.push(("LogEvents", "Number", log_events.to_string()));
+            attributes.push(attribute("LogEvents", "Number", log_events.to_string()));
         }
-        attributes
+        NewMessage { body: &self.body, attributes, delay_seconds }
     }
 }
 
@@ -297,9 +293,9 @@ mod tests {
             attempts: 2,
             dead_lettered_ms: 5_000,
         };
-        let attributes = sent.attributes();
+        let attributes = sent.to_message(0).attributes;
         let attributes: Vec<_> =
-            attributes.iter().map(|(name, _, value)| (*name, value.as_str())).collect();
+            attributes.iter().map(|one| (one.name, one.value.as_str())).collect();
         assert_eq!(DeadLetter::received(&message(&attributes)), sent);
     }
 

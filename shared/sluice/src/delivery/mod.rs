@@ -7,5 +7,6 @@ pub mod reason;
 pub mod replay;
 
 pub use dead_letter::{DeadLetter, Destination, Occasion};
+pub use parts::Part;
 pub use reason::Reason;
 pub use replay::{Answer, Replay, replayed_event};

@@ -2,14 +2,14 @@
 
 use base64_simd::STANDARD;
 use libdeflater::{CompressionLvl, Compressor};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Compressed bytes of one part: as base64 they leave room for everything else in the 1 MiB that
 /// SQS takes.
 const PART_BYTES_MAX: usize = 750_000;
 
 /// One of the parts. All of them, decoded and joined in their order, are one gzip member.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Part {
     /// Length of the whole before it was compressed.

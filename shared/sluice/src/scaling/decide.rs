@@ -409,7 +409,7 @@ pub fn decide_scale_up(policy: &Policy, seen: &Observation) -> Decision {
     decision
 }
 
-/// Half the open shards, rounded up: UpdateShardCount refuses less than half. The fewer calls are
+/// Half the open shards, rounded up: ScaleStream refuses less than half. The fewer calls are
 /// left, the longer the calm must have lasted.
 #[must_use]
 pub fn decide_scale_down(policy: &Policy, seen: &Observation) -> Decision {

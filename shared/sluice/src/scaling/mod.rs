@@ -18,9 +18,8 @@ pub use capacity::Rate;
 pub use decide::{Act, Decision, Refusal, decide_scale_down, decide_scale_up};
 pub use lease::Lease;
 pub use ledger::Ledger;
-pub use observation::{
-    AlarmSeen, AlarmState, Floor, FunctionSeen, Load, Observation, Shard, ShardLoad, StreamStatus,
-    Wake,
-};
+pub use observation::{AlarmSeen, Floor, FunctionSeen, Load, Observation, ShardLoad, Wake};
 pub use policy::Policy;
 pub use shard_metrics::{ShardLevelMetrics, ShardMetricsAct, ShardMetricsSeen};
+
+pub use crate::ports::{AlarmState, Shard, StreamStatus};

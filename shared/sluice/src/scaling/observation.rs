@@ -1,6 +1,7 @@
 //! What was seen.
 
 use super::{Lease, Ledger, Rate, ShardMetricsSeen};
+use crate::ports::{AlarmState, Shard, StreamStatus};
 
 /// Why a scaling function runs. It changes what is wanted only when a person or a plan says so;
 /// all else is read off the world.
@@ -27,19 +28,6 @@ pub struct Floor {
     pub until_ms: u64,
 }
 
-/// `StreamStatus`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StreamStatus {
-    /// Serves, and can be resharded.
-    Active,
-    /// Serves, and is being resharded.
-    Updating,
-    /// Being created.
-    Creating,
-    /// Being deleted.
-    Deleting,
-}
-
 /// A function whose reserved concurrency follows the shards.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FunctionSeen {
@@ -51,17 +39,6 @@ pub struct FunctionSeen {
     pub reserved: Option<u32>,
     /// Whether it is there at all: the stacks launch in any order.
     pub exists: bool,
-}
-
-/// `StateValue`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AlarmState {
-    /// Below its threshold.
-    Ok,
-    /// Above it.
-    Alarm,
-    /// Not known.
-    InsufficientData,
 }
 
 /// What an alarm watches.
@@ -88,25 +65,6 @@ pub struct AlarmSeen {
     pub threshold: f64,
     /// Its period.
     pub period_seconds: u32,
-}
-
-/// An open shard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shard {
-    /// `ShardId`.
-    pub id: String,
-    /// First hash key.
-    pub from: u128,
-    /// Last hash key.
-    pub to: u128,
-}
-
-impl Shard {
-    /// Hash keys in it, less one.
-    #[must_use]
-    pub fn width(&self) -> u128 {
-        self.to - self.from
-    }
 }
 
 /// A shard with what it is offered, where that is known.

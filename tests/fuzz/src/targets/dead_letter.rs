@@ -105,17 +105,14 @@ fn marks_in(event: &str) -> usize {
 /// SQS takes its attributes, and gives the same letter back.
 fn check_as_sent(letter: &DeadLetter) {
     assert!(letter.detail.chars().count() <= DETAIL_CHARS_MAX);
-    let attributes = letter.attributes();
-    let bytes: usize = attributes
-        .iter()
-        .map(|(name, data_type, value)| name.len() + data_type.len() + value.len())
-        .sum();
+    let attributes = letter.to_message(0).attributes;
+    let bytes: usize =
+        attributes.iter().map(|one| one.name.len() + one.data_type.len() + one.value.len()).sum();
     assert!(bytes <= ATTRIBUTE_BYTES_MAX, "{bytes} bytes of attributes");
-    for (name, _, value) in &attributes {
-        assert!(sqs_takes(value), "SQS refuses {name}: {value:?}");
+    for one in &attributes {
+        assert!(sqs_takes(&one.value), "SQS refuses {}: {:?}", one.name, one.value);
     }
-    let attributes =
-        attributes.into_iter().map(|(name, _, value)| (name.to_owned(), value)).collect();
+    let attributes = attributes.into_iter().map(|one| (one.name.to_owned(), one.value)).collect();
     let again = DeadLetter::received(&message(letter.body.clone(), attributes, 9));
     assert_eq!(again, *letter, "a letter changes on its way");
 }
