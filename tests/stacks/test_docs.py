@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from engines import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "tests" / "stacks" / "README.md"])
+LISTED = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
+PAGES = [page for name in LISTED.stdout.splitlines() if (page := ROOT / name).exists()]
 
 
 def anchors(page: Path) -> set[str]:
@@ -31,6 +32,23 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_the_readme_is_read_in_a_few_minutes() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
+
+
+def test_every_page_that_the_code_names_is_there() -> None:
+    named = subprocess.run(
+        ["git", "grep", "-hoE", r"(^|[^/a-zA-Z])docs/[a-z/-]+[.](md|svg|png)", "--", ":!*.md", ":!tests/stacks/test_docs.py"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    pages = {line[line.index("docs/") :] for line in named.stdout.splitlines()}
+    assert "docs/runbook.md" in pages
+    assert {page for page in pages if not (ROOT / page).exists()} == set()
+
+
+def test_the_index_lists_every_decision() -> None:
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
+    for page in sorted((ROOT / "docs" / "decisions").glob("[a-z]*.md")):
+        for question in re.findall(r"^## (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+            assert f"- [{question}]({page.name}#" in index, f"{page.name}: {question}"
 
 
 def test_every_test_that_the_page_names_is_there() -> None:

@@ -13,8 +13,8 @@ const INTERVAL_MS: u64 = 10_000;
 /// Spreads the intervals evenly.
 const GOLDEN_RATIO: f64 = 0.618_033_988_749_895;
 
-/// The parameters. The default is a guess; docs/decisions.md, "Does Lambda's queue decide the lag?",
-/// shows what follows from others.
+/// The parameters. The default is a guess; docs/experiments/lambda-queue.md shows what follows from
+/// others.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backlog {
     /// Events up to which the queue is read at full speed. As it grows beyond, Lambda uses a smaller

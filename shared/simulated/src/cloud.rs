@@ -21,10 +21,10 @@ use sluice::scaling::{AlarmState, Shard};
 
 use crate::account::Account;
 use crate::cloudwatch::{
-    HIGH_RESOLUTION_MS, MINUTE_MS, MetricAlarm, MetricName, MetricStore, further_delay_ms,
+    AsyncCounts, HIGH_RESOLUTION_MS, MINUTE_MS, MetricAlarm, MetricName, MetricStore,
+    further_delay_ms,
 };
 use crate::fluid::{Fluid, percentile};
-use crate::functions::AsyncCounts;
 use crate::mortal::Life;
 use crate::stream::{ApiError, Stream};
 use crate::{Traffic, VirtualClock};
@@ -115,7 +115,14 @@ impl fmt::Display for Happening {
                 write!(out, "{actor}: {name} {input}: {error}")
             }
             Self::Resharded { from, to } => write!(out, "stream: {from} -> {to} open shards"),
-            Self::AlarmChanged { alarm, state } => write!(out, "alarm: {alarm} is {state:?}"),
+            Self::AlarmChanged { alarm, state } => {
+                let state = match state {
+                    AlarmState::Ok => "OK",
+                    AlarmState::Alarm => "ALARM",
+                    AlarmState::InsufficientData => "INSUFFICIENT_DATA",
+                };
+                write!(out, "alarm: {alarm} is {state}")
+            }
         }
     }
 }

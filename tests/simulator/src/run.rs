@@ -1,6 +1,6 @@
 //! One run of a scenario.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write;
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,14 +8,16 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
+use scale_down::ScaleDown;
+use scale_up::ScaleUp;
 use serde_json::{Value, json};
 use sluice::ports::{Alarm, Clock, EmitMetrics};
 use sluice::scaling::cost::dollars_per_hour;
 use sluice::scaling::{
-    Act, AlarmState, Decision, Ledger, Observation, Policy, ShardLevelMetrics, decide_scale_down,
-    decide_scale_up,
+    Action, AlarmState, Decision, Ledger, Observation, Policy, ShardLevelMetrics,
+    decide_scale_down, decide_scale_up,
 };
-use sluice_autoscaler::{AlarmNames, ScalingConfig, ScalingError, run as run_with};
+use sluice_autoscaler::{AlarmNames, Autoscaler, ScalingConfig, ScalingError};
 use sluice_simulated::clock::BEGIN_EPOCH_MS;
 use sluice_simulated::cloud::ProcessorSpec;
 use sluice_simulated::cloudwatch::{MetricAlarm, MetricName};
@@ -93,6 +95,9 @@ pub struct Options {
 pub struct Outcome {
     /// A line a decision and a line a change, with virtual time.
     pub text: String,
+    /// The same in numbers and AWS's names, which no new wording changes: what
+    /// `tests/simulator/expected` holds.
+    pub brief: String,
     /// What must not have happened.
     pub failures: Vec<String>,
     /// Open shards one after another.
@@ -147,12 +152,45 @@ pub fn run(scenario: &Scenario, options: &Options) -> Outcome {
 struct Log {
     clock: VirtualClock,
     lines: Rc<RefCell<Vec<(u64, String)>>>,
+    brief: Rc<RefCell<Vec<(u64, String)>>>,
+    latest_hour: Rc<RefCell<String>>,
+    failed: Rc<Cell<u32>>,
 }
 
 impl Log {
     fn line(&self, epoch_ms: u64, line: String) {
         self.lines.borrow_mut().push((epoch_ms, line));
     }
+
+    fn brief(&self, epoch_ms: u64, line: String) {
+        self.brief.borrow_mut().push((epoch_ms, line));
+    }
+
+    /// What the stream, the load and the functions came to in an hour.
+    fn hour(&self, epoch_ms: u64, cloud: &Cloud) {
+        let fluid = cloud.fluid.borrow();
+        let fluid = fluid.as_ref().expect("a load");
+        let line = format!(
+            "hour: {} shards, {} s behind at most, {:.3} MB waiting, {:.3} MB dead-lettered, {} \
+             invocations failed",
+            cloud.stream.open_shards(),
+            fluid.lag_seconds_max,
+            fluid.waiting().bytes / 1e6,
+            fluid.dead.bytes / 1e6,
+            self.failed.take(),
+        );
+        // The quiet hours after it are like it.
+        if *self.latest_hour.borrow() != line {
+            self.latest_hour.replace(line.clone());
+            self.brief(epoch_ms, line);
+        }
+    }
+}
+
+/// A line for each, in order of time.
+fn text(mut lines: Vec<(u64, String)>) -> String {
+    lines.sort_by_key(|(epoch_ms, _)| *epoch_ms);
+    lines.iter().map(|(epoch_ms, line)| format!("{} {line}\n", time(*epoch_ms))).collect()
 }
 
 /// Takes the decisions out of a function's EMF lines; CloudWatch takes the metrics.
@@ -161,7 +199,7 @@ struct Decisions {
     log: Log,
     metrics: CloudMetrics,
     actor: &'static str,
-    latest: Rc<RefCell<String>>,
+    latest: Rc<RefCell<[String; 2]>>,
 }
 
 impl EmitMetrics for Decisions {
@@ -169,10 +207,20 @@ impl EmitMetrics for Decisions {
         self.metrics.emit(line);
         let line: Value = serde_json::from_str(line).expect("an EMF line is JSON");
         let decision = line["Decision"].as_str().expect("a decision").to_owned();
+        let [open, goal, limit, left] =
+            ["OpenShards", "GoalShards", "ConcurrencyLimit", "ReshardsLeft"].map(|it| &line[it]);
+        let brief = format!("{open} open, goal {goal}, concurrency {limit}, {left} calls left");
         // What is decided every minute is said once.
-        if *self.latest.borrow() != decision {
-            self.log.line(self.log.clock.epoch_ms(), format!("{}: {decision}", self.actor));
-            *self.latest.borrow_mut() = decision;
+        let [latest, latest_brief] = &mut *self.latest.borrow_mut();
+        let now_ms = self.log.clock.epoch_ms();
+        if *latest != decision {
+            self.log.line(now_ms, format!("{}: {decision}", self.actor));
+            *latest = decision;
+        }
+        if *latest_brief != brief {
+            let used = line["Utilization"].as_u64().map_or(String::new(), |it| format!(", {it} %"));
+            self.log.brief(now_ms, format!("{}: {brief}{used}", self.actor));
+            *latest_brief = brief;
         }
     }
 }
@@ -204,16 +252,19 @@ fn start_function(
         let control = Control::new(Rc::clone(&cloud_of_handler), actor);
         let life = control.life();
         let (config, metrics, log) = (config.clone(), metrics.clone(), log.clone());
+        let rng = Rng::with_seed(clock.epoch_ms());
         let handling = async move {
             match (decide, actor) {
                 (Some(decide), _) => {
-                    run_with(&config, &control, &clock, &metrics, &event, decide).await
+                    Autoscaler::new(config, control, clock, metrics, rng, decide)
+                        .handle(&event)
+                        .await
                 }
                 (None, "scale-up") => {
-                    scale_up::ScaleUp::new(config, control, clock, metrics).handle(&event).await
+                    ScaleUp::new(config, control, clock, metrics, rng).handle(&event).await
                 }
                 (None, _) => {
-                    scale_down::ScaleDown::new(config, control, clock, metrics).handle(&event).await
+                    ScaleDown::new(config, control, clock, metrics, rng).handle(&event).await
                 }
             }
         };
@@ -221,6 +272,7 @@ fn start_function(
             let ended = invocation(handling, &life).await;
             if let Err(error) = &ended {
                 log.line(log.clock.epoch_ms(), format!("{actor}: failed: {error}"));
+                log.failed.update(|failed| failed + 1);
             }
             ended.map(|()| "null".to_owned()).map_err(Failure::from)
         }
@@ -413,8 +465,8 @@ fn decides(mutation: Mutation) -> (Option<Decide>, Option<Decide>) {
             None,
             Some(|policy, seen| {
                 let mut decision = decide_scale_down(policy, seen);
-                for act in &mut decision.acts {
-                    if let Act::UpdateShardCount(target) = act {
+                for action in &mut decision.actions {
+                    if let Action::UpdateShardCount(target) = action {
                         *target = (seen.open_shards / 2).max(policy.shard_count_default);
                     }
                 }
@@ -441,10 +493,10 @@ fn decides(mutation: Mutation) -> (Option<Decide>, Option<Decide>) {
                 let ahead =
                     Observation { open_shards: after, goal: None, shards: None, ..seen.clone() };
                 let early = decide_scale_up(policy, &ahead);
-                let mut acts: Vec<Act> =
-                    early.acts.into_iter().filter(Act::follows_shards).collect();
-                acts.extend(decision.acts);
-                Decision { acts, ..decision }
+                let mut actions: Vec<Action> =
+                    early.actions.into_iter().filter(Action::follows_shards).collect();
+                actions.extend(decision.actions);
+                Decision { actions, ..decision }
             }),
             None,
         ),
@@ -452,7 +504,7 @@ fn decides(mutation: Mutation) -> (Option<Decide>, Option<Decide>) {
             None,
             Some(|policy, seen| {
                 let mut decision = decide_scale_down(policy, seen);
-                decision.acts.sort_by_key(Act::follows_shards);
+                decision.actions.sort_by_key(Action::follows_shards);
                 decision
             }),
         ),
@@ -474,7 +526,13 @@ async fn simulate(scenario: &Scenario, options: &Options) -> Outcome {
     let policy = scenario.policy.policy();
     let cloud = build(scenario, options, &policy);
     let clock = cloud.clock();
-    let log = Log { clock, lines: Rc::default() };
+    let log = Log {
+        clock,
+        lines: Rc::default(),
+        brief: Rc::default(),
+        latest_hour: Rc::default(),
+        failed: Rc::default(),
+    };
     let disturbed = Rc::new(RefCell::new(0));
     set_faults(&cloud, scenario, options, &disturbed);
     let config = config(scenario, &policy);
@@ -501,6 +559,10 @@ async fn simulate(scenario: &Scenario, options: &Options) -> Outcome {
         for entry in cloud.take_journal() {
             invariants.step(&entry, &cloud);
             log.line(entry.epoch_ms, entry.what.to_string());
+            log.brief(entry.epoch_ms, entry.what.to_string());
+        }
+        if ms.is_multiple_of(3_600_000) {
+            log.hour(BEGIN_EPOCH_MS + ms, &cloud);
         }
         invariants.moment(BEGIN_EPOCH_MS + ms, &cloud);
         for (_, alarm) in cloud.take_fired() {
@@ -622,7 +684,6 @@ fn outcome(
         }
         lines.push((*epoch_ms, format!("VIOLATION: {what}")));
     }
-    lines.sort_by_key(|(epoch_ms, _)| *epoch_ms);
     let fluid = cloud.fluid.borrow();
     let fluid = fluid.as_ref().expect("a load");
     let shards_max = invariants.path.iter().copied().max().unwrap_or(0);
@@ -672,12 +733,15 @@ fn outcome(
         let said = lines.iter().any(|(_, line)| line.contains(text));
         expect(said, format!("nothing says {text:?}"));
     }
-    let mut text = String::new();
-    for (epoch_ms, line) in lines {
-        writeln!(text, "{} {line}", time(epoch_ms)).expect("a string takes everything");
-    }
+    let brief = format!(
+        "{}end: {} control plane calls, ${dollars:.2} for shards, ${:.2} for their metrics\n",
+        text(log.brief.take()),
+        cloud.calls().len(),
+        cloud.shard_metrics_dollars(),
+    );
     Outcome {
-        text,
+        text: text(lines),
+        brief,
         failures,
         path: invariants.path,
         calls: invariants.calls,

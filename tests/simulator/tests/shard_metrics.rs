@@ -21,7 +21,7 @@ fn day(shard_level_metrics: &str) -> Outcome {
     run(&scenario, &Options { seed: 1, ..Options::default() })
 }
 
-/// The figures are those of docs/decisions.md.
+/// The figures are those of docs/decisions/scaling.md.
 #[test]
 fn a_hot_shard_of_a_hundred_costs_an_hour_or_two_of_three_metrics_and_not_a_day_of_seven() {
     let (auto, always) = (day("auto"), day("true"));

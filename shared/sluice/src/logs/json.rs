@@ -1,8 +1,8 @@
 //! A strict, borrowing JSON scanner for one shape: strings stay raw slices of the input.
 //!
 //! It exists for speed: the payload is read once, nothing is unescaped unless somebody asks, and
-//! a log event's own JSON stays at hand for the dead-letter queue. docs/decisions.md, "Why our own
-//! JSON scanner?", has the figures.
+//! a log event's own JSON stays at hand for the dead-letter queue. docs/decisions/libraries.md, "Why
+//! our own JSON scanner?", has the figures.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -34,7 +34,6 @@ impl<'a> JsonStr<'a> {
     pub const EMPTY: JsonStr<'static> = JsonStr("\"\"");
 
     /// The string with its quotes and escapes.
-    #[must_use]
     pub fn raw(self) -> &'a str {
         self.0
     }
@@ -44,7 +43,6 @@ impl<'a> JsonStr<'a> {
     }
 
     /// The string's value. Half a surrogate pair, which UTF-8 cannot say, becomes U+FFFD.
-    #[must_use]
     pub fn value(self) -> Cow<'a, str> {
         let inner = self.inner();
         if memchr::memchr(b'\\', inner.as_bytes()).is_none() {

@@ -35,7 +35,7 @@ async fn a_day_of_a_stream_of_100_megabytes_a_second_stays_within_100_metrics_an
     let dollars = billed.len() as f64 * METRIC_MONTH_DOLLARS;
     assert!(billed.len() <= METRICS_MAX, "{} metrics", billed.len());
     assert!(dollars <= DOLLARS_A_MONTH_MAX, "${dollars}");
-    // What docs/decisions.md says.
+    // What docs/decisions/metrics.md says.
     assert_eq!((billed.len(), format!("{dollars:.2}")), (39, "11.70".to_owned()));
 }
 
