@@ -121,7 +121,7 @@ fn start_scaling(
     let up_config = config.clone();
     let up = move |event: String| {
         let control = Control::new(Rc::clone(cloud), "scale-up");
-        let function = ScaleUp::new(up_config.clone(), control, cloud.clock(), Silent);
+        let function = ScaleUp::new(up_config.clone(), control, cloud.clock(), Silent, Rng::new());
         async move {
             let handled = function.handle(&event).await;
             handled.map(|()| "null".to_owned()).map_err(|error| Failure::from(error.to_string()))
@@ -131,7 +131,8 @@ fn start_scaling(
     let down_config = config.clone();
     let down = move |event: String| {
         let control = Control::new(Rc::clone(cloud), "scale-down");
-        let function = ScaleDown::new(down_config.clone(), control, cloud.clock(), Silent);
+        let function =
+            ScaleDown::new(down_config.clone(), control, cloud.clock(), Silent, Rng::new());
         async move {
             let handled = function.handle(&event).await;
             handled.map(|()| "null".to_owned()).map_err(|error| Failure::from(error.to_string()))

@@ -161,7 +161,7 @@ TABLE = (
         "sluice-stream-replay",
     ),
     Variable("OVERVIEW_STACK", ("deploy-overview", "removal-plan"), STACK, "the stack's name", "sluice-overview"),
-    Variable("QUARANTINE_QUEUE", QUARANTINE, anything, "the queue's URL, instead of the stack that has it"),
+    Variable("QUARANTINE_QUEUE", QUARANTINE, anything, "the queue, by its URL or its name, instead of the stack that has it"),
     Variable("REASON", QUARANTINE, anything, "only messages with this reason"),
     Variable("MAX", QUARANTINE, number(1, 10**9), "at most this many messages"),
     Variable("TEXT", ("quarantine-show",), FLAG, "1 shows the text of the log messages, too", "0"),

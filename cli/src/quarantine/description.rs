@@ -3,7 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
-use sluice::delivery::Part;
+use sluice::delivery::{Part, Reason};
+use sluice::gzip::InflateError;
 use sluice::logs::{DecodeError, Decoder};
 
 use super::held::Held;
@@ -126,11 +127,11 @@ fn words(error: &DecodeError) -> &'static str {
     match error {
         DecodeError::NotAnEvent => "not an event of CloudWatch Logs",
         DecodeError::NotBase64 => "not base64",
-        DecodeError::NotGzip => "not gzip",
-        DecodeError::TruncatedGzip => "truncated gzip",
-        DecodeError::CorruptGzip => "damaged gzip",
-        DecodeError::DataAfterGzip => "data after the gzip end",
-        DecodeError::TooLarge => "inflates too large",
+        DecodeError::Gzip(InflateError::NotGzip) => "not gzip",
+        DecodeError::Gzip(InflateError::Truncated) => "truncated gzip",
+        DecodeError::Gzip(InflateError::Corrupt) => "damaged gzip",
+        DecodeError::Gzip(InflateError::DataAfterEnd) => "data after the gzip end",
+        DecodeError::Gzip(InflateError::TooLarge) => "inflates too large",
         DecodeError::NotJson(_) => "not JSON",
         DecodeError::OtherShape { .. } => "JSON of another shape",
         DecodeError::UnknownMessageType => "neither data nor a control message",
@@ -178,7 +179,7 @@ fn describe_with(
             described.contents = Some(contents);
         }
         Ok(Err(error)) => {
-            described.verdict = error.reason().code().to_owned();
+            described.verdict = Reason::from(&error).code().to_owned();
             described.unreadable = Some(words(&error).to_owned());
             if let Some(Part { part, parts, .. }) = held.part() {
                 (described.part, described.parts) = (Some(part), Some(parts));

@@ -1,8 +1,12 @@
-//! What a Kinesis event source mapping hands over, borrowed from the JSON text, and its answer.
+//! What a Kinesis event source mapping hands over, and its answer.
+//!
+//! Not `aws_lambda_events`: it refuses a whole batch when the data of one record are not base64 or
+//! its arrival is not a time, and here such a record must not hold up its shard. It also copies what
+//! is borrowed here from the text that Lambda's runtime holds.
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice::time;
@@ -10,7 +14,6 @@ use sluice::time;
 /// A batch of one shard, in order.
 #[derive(Debug, Deserialize)]
 pub struct KinesisEvent<'a> {
-    /// The records.
     #[serde(borrow, rename = "Records")]
     pub records: Vec<KinesisRecord<'a>>,
 }
@@ -21,10 +24,8 @@ pub struct KinesisRecord<'a> {
     /// `<shard>:<sequence number>`.
     #[serde(borrow, default, rename = "eventID")]
     event_id: Cow<'a, str>,
-    /// The stream's ARN.
     #[serde(borrow, default, rename = "eventSourceARN")]
     pub stream_arn: Cow<'a, str>,
-    /// The record itself.
     #[serde(borrow)]
     pub kinesis: Kinesis<'a>,
 }
@@ -36,7 +37,6 @@ pub struct Kinesis<'a> {
     /// Its place in the shard.
     #[serde(borrow)]
     pub sequence_number: Cow<'a, str>,
-    /// Its partition key.
     #[serde(borrow, default)]
     pub partition_key: Cow<'a, str>,
     /// Base64.
@@ -60,15 +60,12 @@ impl<'a> KinesisEvent<'a> {
 }
 
 impl KinesisRecord<'_> {
-    /// The shard.
-    #[must_use]
     pub fn shard_id(&self) -> &str {
         self.event_id.split_once(':').map_or("", |(shard, _)| shard)
     }
 
     /// When the record arrived, as the event has it if that is a time; else what it says instead, in
     /// short. A record is archived whatever stands there.
-    #[must_use]
     pub fn arrival(&self) -> Value {
         let Some(raw) = self.kinesis.approximate_arrival_timestamp else { return Value::Null };
         let value: Value = serde_json::from_str(raw.get()).unwrap_or_default();
@@ -77,34 +74,6 @@ impl KinesisRecord<'_> {
             Err(_) if value.is_null() => value,
             Err(error) => Value::String(error.to_string()),
         }
-    }
-}
-
-/// The partial batch response: Lambda delivers everything from the lowest sequence number on again.
-/// Empty, the whole batch was a success.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BatchResponse {
-    /// One item at the most.
-    pub batch_item_failures: Vec<ItemFailure>,
-}
-
-/// A record that did not make it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ItemFailure {
-    /// Its sequence number.
-    pub item_identifier: String,
-}
-
-impl BatchResponse {
-    /// Everything from this record on is to come again; everything when there is none.
-    #[must_use]
-    pub fn from_first_left(first_left: Option<&KinesisRecord<'_>>) -> Self {
-        let failures = first_left.map(|record| ItemFailure {
-            item_identifier: record.kinesis.sequence_number.clone().into_owned(),
-        });
-        Self { batch_item_failures: failures.into_iter().collect() }
     }
 }
 
@@ -166,16 +135,5 @@ mod tests {
         for event in ["{}", "[]", r#"{"Records":[{"s3":{}}]}"#, "not JSON", r#"{"awslogs":{}}"#] {
             assert!(KinesisEvent::parse(event).is_err(), "{event}");
         }
-    }
-
-    #[test]
-    fn the_answer_has_lambdas_own_names() {
-        let json = |answer| serde_json::to_string(&answer).expect("JSON");
-        assert_eq!(json(BatchResponse::default()), r#"{"batchItemFailures":[]}"#);
-        let event = KinesisEvent::parse(EXAMPLE).expect("a batch");
-        let answer = BatchResponse::from_first_left(event.records.first());
-        let number = "49590338271490256608559692538361571095921575989136588898";
-        let expected = format!(r#"{{"batchItemFailures":[{{"itemIdentifier":"{number}"}}]}}"#);
-        assert_eq!(json(answer), expected);
     }
 }

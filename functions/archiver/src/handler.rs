@@ -1,50 +1,38 @@
 //! One invocation: parse → open → join → put → hand over → answer → report.
 //!
-//! A batch goes through a *window* at a time, so that memory stays bounded however far records
-//! inflate. When a window does not make it, nothing after it is tried: Lambda delivers all of that
+//! A batch goes out a *chunk* at a time, so that memory stays bounded however far records
+//! inflate. When a chunk does not make it, nothing after it is tried: Lambda delivers all of that
 //! again, and whatever had been put would be there twice.
-
-use std::pin::pin;
-use std::time::Duration;
 
 use base64_simd::STANDARD;
 use fastrand::Rng;
-use futures_util::future::{Either, select};
 use sluice::delivery::Reason;
+use sluice::invocation::{Backoff, BatchResponse, Deadline, Within};
 use sluice::ports::{Clock, EmitMetrics, PutRecords, QueueError, SendMessage};
 use sluice::records::{CallLimits, Pacer, PutPolicy, PutReport, Record, Stopped, put_all};
 use tracing::{error, warn};
 
 use crate::config::Config;
-use crate::event::{BatchResponse, KinesisEvent, KinesisRecord, NotAKinesisEvent};
+use crate::decide::Chunk;
+use crate::event::{KinesisEvent, KinesisRecord, NotAKinesisEvent};
 use crate::join::Joined;
 use crate::letter::Unarchivable;
 use crate::open::Opener;
 use crate::report::Report;
 
-/// Bytes that are joined up before they are put.
-const WINDOW_BYTES: usize = 16 * 1_048_576;
 /// PutRecordBatch calls in flight, each of up to 4 MiB.
 const PUT_CALLS_IN_FLIGHT_MAX: usize = 2;
-/// Backoff starts within this and doubles.
-const BACKOFF_MS: u64 = 100;
-/// No backoff is longer than this.
-const BACKOFF_MS_MAX: u64 = 5_000;
-/// An error that another try cannot change may be changed by a person: the next try is this much
-/// later. Answering at once would spend Lambda's retries within seconds.
-const UNAVAILABLE_MS: u64 = 10_000;
-/// Kept free before the deadline for the on-failure queue, unless the invocation is short: then a
-/// quarter of it.
-const HAND_OVER_RESERVE_MS: u64 = 10_000;
+/// Other environments put into the same Firehose.
+const PUT_BACKOFF: Backoff = Backoff::full_jitter(100, 5_000);
+/// An error that another try cannot change may be changed by a person. Answering at once would spend
+/// Lambda's retries within seconds.
+const UNAVAILABLE_BACKOFF: Backoff = Backoff::equal_jitter(10_000, 10_000);
 
 /// The verbs that reach outside.
 #[derive(Debug)]
 pub struct Ports<P, Q, C, M> {
-    /// The Firehose.
     pub firehose: P,
-    /// The on-failure queue.
     pub on_failure: Q,
-    /// Time.
     pub clock: C,
     /// Where EMF lines go.
     pub metrics: M,
@@ -64,43 +52,6 @@ struct Outside<P, Q, C, M> {
     rng: Rng,
 }
 
-/// What is on its way out, and the places of its records in the batch.
-#[derive(Default)]
-struct Window {
-    joined: Joined,
-    unarchivable: Vec<Unarchivable>,
-    unarchivable_bytes: usize,
-}
-
-impl Window {
-    fn is_full(&self) -> bool {
-        self.joined.bytes + self.unarchivable_bytes >= WINDOW_BYTES
-    }
-
-    fn set_aside(&mut self, unarchivable: Unarchivable) {
-        self.unarchivable_bytes += unarchivable.data.len();
-        self.unarchivable.push(unarchivable);
-    }
-}
-
-/// When what must end.
-#[derive(Clone, Copy)]
-struct Cutoffs {
-    put_ms: u64,
-    hand_over_ms: u64,
-}
-
-impl Cutoffs {
-    fn new(now_ms: u64, deadline_ms: u64) -> Self {
-        let reserve_ms = HAND_OVER_RESERVE_MS.min(deadline_ms.saturating_sub(now_ms) / 4);
-        Self {
-            put_ms: deadline_ms - reserve_ms,
-            // The rest is for the answer.
-            hand_over_ms: deadline_ms - reserve_ms / 5,
-        }
-    }
-}
-
 impl<P, Q, C, M> Archiver<P, Q, C, M>
 where
     P: PutRecords,
@@ -115,8 +66,7 @@ where
             // Time bounds it: what is not archived now is delivered again from the beginning.
             attempts_max: u32::MAX,
             calls_in_flight_max: PUT_CALLS_IN_FLIGHT_MAX,
-            backoff_ms: BACKOFF_MS,
-            backoff_ms_max: BACKOFF_MS_MAX,
+            backoff: PUT_BACKOFF,
             in_order: false,
         };
         Self { outside: Outside { config, ports, policy, rng }, opener: Opener::default() }
@@ -130,27 +80,29 @@ where
         deadline_ms: u64,
     ) -> Result<BatchResponse, NotAKinesisEvent> {
         let now_ms = self.outside.ports.clock.epoch_ms();
-        let cutoffs = Cutoffs::new(now_ms, deadline_ms);
+        let deadline = Deadline::new(now_ms, deadline_ms);
         let records = KinesisEvent::parse(event)?.records;
         let mut report = Report { records_in: records.len() as u64, ..Report::default() };
-        let left = self.archive(&records, cutoffs, &mut report).await;
+        let left = self.archive(&records, deadline, &mut report).await;
         report.records_left = left.map_or(0, |left| records.len() - left) as u64;
         let Outside { ports, config, .. } = &self.outside;
         ports.metrics.emit(&report.to_line(config, now_ms));
-        Ok(BatchResponse::from_first_left(left.map(|left| &records[left])))
+        let sequence_number =
+            |left: usize| records[left].kinesis.sequence_number.clone().into_owned();
+        Ok(left.map(sequence_number).into_iter().collect())
     }
 
     /// Archives the records in order; returns the place of the first that did not make it.
     async fn archive(
         &mut self,
         records: &[KinesisRecord<'_>],
-        cutoffs: Cutoffs,
+        deadline: Deadline,
         report: &mut Report,
     ) -> Option<usize> {
-        let mut window = Window::default();
+        let mut chunk = Chunk::default();
         for (place, record) in records.iter().enumerate() {
             let Ok(data) = STANDARD.decode_to_vec(record.kinesis.data.as_bytes()) else {
-                window.set_aside(Unarchivable {
+                chunk.set_aside(Unarchivable {
                     place,
                     event: 0,
                     reason: Reason::NotBase64,
@@ -166,12 +118,12 @@ where
                     shard = record.shard_id(),
                     sequence_number = &*record.kinesis.sequence_number,
                     damage,
-                    "a damaged record is archived as it came"
+                    "damaged record archived as it came"
                 );
             }
             for (number, event) in opened.events.enumerate() {
-                if let Err(too_large) = window.joined.add(place, event) {
-                    window.set_aside(Unarchivable {
+                if let Err(too_large) = chunk.joined.add(place, event) {
+                    chunk.set_aside(Unarchivable {
                         place,
                         event: number,
                         reason: Reason::EventTooLarge,
@@ -179,16 +131,16 @@ where
                         data: event.to_vec(),
                     });
                 }
-                if window.is_full() {
-                    let full = std::mem::take(&mut window);
-                    let left = self.outside.settle(full, records, cutoffs, report).await;
+                if chunk.is_full() {
+                    let full = std::mem::take(&mut chunk);
+                    let left = self.outside.settle(full, records, deadline, report).await;
                     if left.is_some() {
                         return left;
                     }
                 }
             }
         }
-        self.outside.settle(window, records, cutoffs, report).await
+        self.outside.settle(chunk, records, deadline, report).await
     }
 }
 
@@ -201,20 +153,16 @@ where
     /// Puts and hands over; returns the place of the first record that did not make it.
     async fn settle(
         &mut self,
-        window: Window,
+        chunk: Chunk,
         records: &[KinesisRecord<'_>],
-        cutoffs: Cutoffs,
+        deadline: Deadline,
         report: &mut Report,
     ) -> Option<usize> {
-        let not_put = self.put(&window.joined, cutoffs, report).await;
-        let not_put = not_put.into_iter().map(|index| window.joined.first[index]).min();
-        for unarchivable in &window.unarchivable {
-            // What comes again anyway is handed over then.
-            if not_put.is_some_and(|place| place <= unarchivable.place) {
-                break;
-            }
+        let not_put = self.put(&chunk.joined, deadline, report).await;
+        let first_not_put = chunk.first_not_put(&not_put);
+        for unarchivable in chunk.to_hand_over(first_not_put) {
             let record = &records[unarchivable.place];
-            match self.hand_over(unarchivable, record, cutoffs).await {
+            match self.hand_over(unarchivable, record, deadline).await {
                 Ok(()) => {
                     report.events_not_archivable += 1;
                     error!(
@@ -226,16 +174,21 @@ where
                     );
                 }
                 Err(error) => {
-                    warn!(%error, "the on-failure queue refuses; the record comes again");
+                    warn!(%error, "on-failure queue did not accept the event; the record will be retried");
                     return Some(unarchivable.place);
                 }
             }
         }
-        not_put
+        first_not_put
     }
 
     /// Puts as long as there is time; returns what the Firehose did not take.
-    async fn put(&mut self, joined: &Joined, cutoffs: Cutoffs, report: &mut Report) -> Vec<usize> {
+    async fn put(
+        &mut self,
+        joined: &Joined,
+        deadline: Deadline,
+        report: &mut Report,
+    ) -> Vec<usize> {
         let clock = &self.ports.clock;
         let (firehose, policy) = (&self.ports.firehose, &self.policy);
         let mut pending: Vec<usize> = (0..joined.records.len()).collect();
@@ -255,7 +208,7 @@ where
                 &mut self.rng,
                 policy,
                 records,
-                cutoffs.put_ms,
+                deadline.work_until_ms(),
             )
             .await;
             total.throttled += put.throttled;
@@ -264,15 +217,19 @@ where
             match put.stopped.take() {
                 None => {}
                 Some(Stopped::Permanent { code, detail }) => {
-                    warn!(code, detail, records = pending.len(), "the Firehose cannot be used");
-                    let pause_ms = self.rng.u64(UNAVAILABLE_MS / 2..=UNAVAILABLE_MS);
-                    if clock.epoch_ms() + pause_ms >= cutoffs.put_ms {
+                    warn!(code, detail, records = pending.len(), "Firehose is unavailable");
+                    let pause = UNAVAILABLE_BACKOFF.pause(1, &mut self.rng);
+                    if clock.epoch_ms() + pause.as_millis() as u64 >= deadline.work_until_ms() {
                         break;
                     }
-                    clock.sleep(Duration::from_millis(pause_ms)).await;
+                    clock.sleep(pause).await;
                 }
                 Some(Stopped::DeadlineReached(reason) | Stopped::AttemptsExhausted(reason)) => {
-                    warn!(reason, records = pending.len(), "the Firehose does not take all of it");
+                    warn!(
+                        reason,
+                        records = pending.len(),
+                        "Firehose did not accept all records in time"
+                    );
                     break;
                 }
             }
@@ -287,23 +244,19 @@ where
         &self,
         unarchivable: &Unarchivable,
         record: &KinesisRecord<'_>,
-        cutoffs: Cutoffs,
+        deadline: Deadline,
     ) -> Result<(), QueueError> {
         let clock = &self.ports.clock;
         for letter in unarchivable.letters(record, clock.epoch_ms()) {
-            let ms_left = cutoffs.hand_over_ms.saturating_sub(clock.epoch_ms());
+            let ms_left = deadline.hand_over_until_ms().saturating_sub(clock.epoch_ms());
             let message = letter.to_message(0);
-            let sent = pin!(self.ports.on_failure.send_message(&message));
-            let cutoff = pin!(clock.sleep(Duration::from_millis(ms_left)));
-            match select(sent, cutoff).await {
-                Either::Left((result, _)) => result?,
-                Either::Right(_) => {
-                    return Err(QueueError {
-                        code: "Timeout".to_owned(),
-                        detail: "no answer before the invocation's end".to_owned(),
-                    });
-                }
-            }
+            let sent = self.ports.on_failure.send_message(&message);
+            clock.within(ms_left, sent).await.unwrap_or_else(|| {
+                Err(QueueError {
+                    code: "Timeout".to_owned(),
+                    detail: "no answer before the invocation's end".to_owned(),
+                })
+            })?;
         }
         Ok(())
     }

@@ -118,7 +118,7 @@ fn is_wrapped(text: &str) -> bool {
 
 /// A JSON string. serde_json escapes the control characters of ASCII, and no others.
 fn append_string(text: &str, out: &mut Vec<u8>) {
-    let mut json = serde_json::to_string(text).unwrap_or_default();
+    let mut json = serde_json::to_string(text).expect("text is JSON");
     for c in LINE_ENDS.into_iter().chain([BYTE_ORDER_MARK]).filter(|c| !c.is_ascii()) {
         if json.contains(c) {
             json = json.replace(c, &format!("\\u{:04x}", u32::from(c)));

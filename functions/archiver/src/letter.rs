@@ -13,17 +13,14 @@ pub struct Unarchivable {
     pub place: usize,
     /// Which one of the record's events it is, from 0.
     pub event: usize,
-    /// Why.
     pub reason: Reason,
     /// For people; it never quotes the event.
     pub detail: String,
-    /// The event.
     pub data: Vec<u8>,
 }
 
 impl Unarchivable {
     /// Messages that hold all of it: one, but for an event that even compressed is too large.
-    #[must_use]
     pub fn letters(&self, record: &KinesisRecord<'_>, now_ms: u64) -> Vec<DeadLetter> {
         parts_of(&self.data)
             .into_iter()

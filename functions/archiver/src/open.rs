@@ -3,10 +3,9 @@
 use std::vec;
 
 use libdeflater::Decompressor;
-use sluice::logs::decode::inflate;
+use sluice::gzip::{inflate, is_gzip};
 use sluice::records::{Deaggregated, UserRecord, deaggregate};
 
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// A buffer larger than this is given back before the next record.
 const KEPT_BUFFER_BYTES_MAX: usize = 16 * 1_048_576;
 
@@ -17,7 +16,6 @@ pub struct Opener {
     inflated: Vec<u8>,
 }
 
-/// A record's events.
 #[derive(Debug)]
 pub struct Opened<'a> {
     /// One at least, in order.
@@ -31,7 +29,6 @@ pub struct Opened<'a> {
 pub enum Events<'a> {
     /// The record is one event, or none is left.
     Plain(Option<&'a [u8]>),
-    /// Of an aggregate.
     Aggregate(vec::IntoIter<UserRecord<'a>>),
     /// Of newline-delimited text that was compressed; `None` when none is left.
     Lines(Option<&'a [u8]>),
@@ -65,7 +62,7 @@ impl Opener {
             Deaggregated::Damaged(damage) => return plain(Some(damage.to_string())),
             Deaggregated::Plain => {}
         }
-        if !data.starts_with(&GZIP_MAGIC) {
+        if !is_gzip(data) {
             return plain(None);
         }
         if self.inflated.len() > KEPT_BUFFER_BYTES_MAX {

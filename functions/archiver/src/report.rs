@@ -33,7 +33,6 @@ impl Report {
         }
     }
 
-    /// The EMF line.
     pub fn to_line(&self, config: &Config, now_ms: u64) -> String {
         let mut line = EmfLine::new(now_ms, &[("FunctionName", &config.function_name)]);
         line.metric("RecordsIn", Unit::Count, self.records_in)

@@ -2,10 +2,39 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sluice::delivery::{Answer, DeadLetter, Reason, Replay, replayed_event};
+use sluice::invocation::Chain;
 use sluice::ports::InvokeError;
 
-use crate::report::Stop;
+/// Why a run took no more dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stop {
+    /// There were no more.
+    QueueEmpty,
+    /// It took as many as it was asked to.
+    MaxReached,
+    /// The invocation's time is over.
+    OutOfTime,
+    /// One after the other failed.
+    NoProgress,
+    /// The processor's reserved concurrency is zero.
+    ProcessorStopped,
+}
+
+impl Stop {
+    /// As the answer and the log have it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::QueueEmpty => "queue-empty",
+            Self::MaxReached => "max-reached",
+            Self::OutOfTime => "out-of-time",
+            Self::NoProgress => "no-progress",
+            Self::ProcessorStopped => "processor-stopped",
+        }
+    }
+}
 
 /// A dead letter that failed is hidden for so long, so that one run does not spend all its attempts.
 const FAILED_PAUSE: Duration = Duration::from_secs(3_600);
@@ -15,7 +44,6 @@ const PARALLELISM_MAX: usize = 50;
 const PARALLELISM_UNRESERVED: usize = 10;
 
 /// How many invocations of the processor may run at once; `None` when it is stopped.
-#[must_use]
 pub fn decide_parallelism(wanted: Option<usize>, reserved: Option<u32>) -> Option<usize> {
     match (wanted, reserved) {
         (_, Some(0)) => None,
@@ -25,12 +53,24 @@ pub fn decide_parallelism(wanted: Option<usize>, reserved: Option<u32>) -> Optio
     }
 }
 
+/// Why to take no more dead letters, if there is a reason.
+pub fn decide_stop(has_failed: bool, left: u64, is_late: bool) -> Option<Stop> {
+    if has_failed {
+        Some(Stop::NoProgress)
+    } else if left == 0 {
+        Some(Stop::MaxReached)
+    } else if is_late {
+        Some(Stop::OutOfTime)
+    } else {
+        None
+    }
+}
+
 /// What to do with a dead letter that was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Invoke the processor with this event.
     Replay {
-        /// The event.
         event: String,
         /// What it says of itself.
         replay: Replay,
@@ -43,7 +83,6 @@ pub enum Step {
 ///
 /// Its attempts are those that it brings along and its receipts since: each was one, unless a
 /// replayer died or found the processor busy. It is tried at least once by whoever quarantines it.
-#[must_use]
 pub fn decide_step(letter: &DeadLetter, receive_count: u32, attempts_max: u32) -> Step {
     if letter.reason.is_permanent() || letter.attempts >= attempts_max {
         return Step::Quarantine(letter.clone());
@@ -85,7 +124,6 @@ pub enum After {
 }
 
 /// Decides on what the processor made of a dead letter.
-#[must_use]
 pub fn decide_after(
     letter: &DeadLetter,
     replay: Replay,
@@ -116,11 +154,9 @@ pub fn decide_after(
     }
 }
 
-/// Whether the replayer invokes itself again: when only time stopped it, what it did was of use, and
-/// the chain is not too long.
-#[must_use]
-pub fn decide_next(stop: Stop, has_progress: bool, hop: u32, hops_max: u32) -> bool {
-    stop == Stop::OutOfTime && has_progress && hop < hops_max
+/// The next hop, when only time stopped this one and it was of use.
+pub fn decide_next(stop: Stop, has_progress: bool, chain: Chain) -> Option<u32> {
+    chain.next_hop(stop == Stop::OutOfTime, has_progress)
 }
 
 #[cfg(test)]
@@ -228,12 +264,13 @@ mod tests {
     }
 
     #[test]
-    fn the_chain_goes_on_only_while_it_is_of_use_and_within_its_bound() {
-        assert!(decide_next(Stop::OutOfTime, true, 15, 16));
-        assert!(!decide_next(Stop::OutOfTime, true, 16, 16));
-        assert!(!decide_next(Stop::OutOfTime, false, 0, 16));
+    fn the_chain_continues_only_when_time_stopped_it_and_it_was_of_use() {
+        let chain = Chain { hop: 15, hops_max: 16 };
+        assert_eq!(decide_next(Stop::OutOfTime, true, chain), Some(16));
+        assert_eq!(decide_next(Stop::OutOfTime, true, Chain { hop: 16, ..chain }), None);
+        assert_eq!(decide_next(Stop::OutOfTime, false, Chain { hop: 0, ..chain }), None);
         for stop in [Stop::QueueEmpty, Stop::NoProgress, Stop::MaxReached, Stop::ProcessorStopped] {
-            assert!(!decide_next(stop, true, 0, 16), "{stop:?}");
+            assert_eq!(decide_next(stop, true, Chain { hop: 0, ..chain }), None, "{stop:?}");
         }
     }
 }

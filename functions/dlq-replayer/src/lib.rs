@@ -2,13 +2,19 @@
 //! succeeded, leaves what failed, and quarantines what will not succeed. `main.rs` wires it to Lambda
 //! and the SDK; tests wire it to the simulated AWS.
 
+#![allow(missing_docs, reason = "a comment stands where the name does not say it")]
+
 pub mod config;
 pub mod decide;
+pub mod event;
 pub mod handler;
+mod replay;
 pub mod report;
-pub mod wake;
+mod run;
 
 pub use config::Config;
-pub use handler::{Ports, ReplayError, Replayer};
-pub use report::{Report, Stop};
-pub use wake::Wake;
+pub use decide::Stop;
+pub use event::Trigger;
+pub use handler::{Ports, Replayer};
+pub use report::Report;
+pub use run::ReplayError;

@@ -1,27 +1,14 @@
 //! What a run reports: its answer, one line of log, one line of metrics.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sluice::telemetry::{EmfLine, Unit};
+use tracing::info;
 
 use crate::config::Config;
-
-/// Why a run took no more dead letters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stop {
-    /// There were no more.
-    QueueEmpty,
-    /// It took as many as it was asked to.
-    MaxReached,
-    /// The invocation's time is over.
-    OutOfTime,
-    /// One after the other failed.
-    NoProgress,
-    /// The processor's reserved concurrency is zero.
-    ProcessorStopped,
-}
+use crate::decide::Stop;
 
 /// What one run did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +43,6 @@ pub struct Report {
 
 impl Report {
     /// A report of nothing yet.
-    #[must_use]
     pub fn new(hop: u32, dry_run: bool) -> Self {
         Self {
             replayed: 0,
@@ -74,8 +60,25 @@ impl Report {
         }
     }
 
-    /// The EMF line.
-    #[must_use]
+    /// Logs the run: its numbers and codes as fields, and a sentence.
+    pub fn log(&self) {
+        let reasons = self.reasons.iter().map(|(code, count)| format!("{code}={count}"));
+        info!(
+            stopped = self.stopped.code(),
+            replayed = self.replayed,
+            failed = self.failed,
+            handed_back = self.handed_back,
+            quarantined = self.quarantined,
+            left = self.left,
+            oldest_age_seconds = self.oldest_age_seconds,
+            reasons = reasons.collect::<Vec<_>>().join(" "),
+            hop = self.hop,
+            continues = self.continues,
+            dry_run = self.dry_run,
+            "{self}"
+        );
+    }
+
     pub fn to_line(&self, config: &Config, now_ms: u64) -> String {
         let mut line = EmfLine::new(now_ms, &[("FunctionName", &config.function_name)]);
         line.metric("DeadLettersReplayed", Unit::Count, self.replayed)
@@ -87,5 +90,70 @@ impl Report {
             line.metric("DeadLettersLeft", Unit::Count, left);
         }
         line.to_line()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { replayed, failed, quarantined, .. } = self;
+        if self.dry_run {
+            let seen: u64 = self.reasons.values().sum();
+            write!(out, "dry run: {seen} dead letters seen, none moved")?;
+        } else {
+            write!(
+                out,
+                "replayed {replayed} dead letters, {failed} failed, {quarantined} quarantined"
+            )?;
+        }
+        write!(out, "; stopped: {}", self.stopped.code())?;
+        if let Some(left) = self.left {
+            write!(out, "; {left} left")?;
+        }
+        out.write_str(if self.continues { "; the next hop continues" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sluice_simulated::logged;
+
+    use super::*;
+
+    #[test]
+    fn a_run_is_one_log_line_with_its_codes_as_fields() {
+        let reasons = BTreeMap::from([("deadline".to_owned(), 2), ("not-gzip".to_owned(), 1)]);
+        let (stopped, left) = (Stop::OutOfTime, Some(40));
+        let report =
+            Report { replayed: 2, quarantined: 1, reasons, stopped, left, ..Report::new(3, false) };
+        let lines = logged(|| report.log());
+        assert_eq!(lines.len(), 1);
+        let line = &lines[0];
+        for (name, value) in [
+            ("stopped", json!("out-of-time")),
+            ("replayed", json!(2)),
+            ("left", json!(40)),
+            ("hop", json!(3)),
+            ("reasons", json!("deadline=2 not-gzip=1")),
+            ("dry_run", json!(false)),
+        ] {
+            assert_eq!(line[name], value, "{name}");
+        }
+        let message =
+            "replayed 2 dead letters, 0 failed, 1 quarantined; stopped: out-of-time; 40 left";
+        assert_eq!(line["message"], json!(message));
+    }
+
+    #[test]
+    fn log_and_answer_name_a_stop_alike() {
+        for stop in [
+            Stop::QueueEmpty,
+            Stop::MaxReached,
+            Stop::OutOfTime,
+            Stop::NoProgress,
+            Stop::ProcessorStopped,
+        ] {
+            assert_eq!(json!(stop), json!(stop.code()));
+        }
     }
 }

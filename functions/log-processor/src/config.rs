@@ -13,10 +13,7 @@ pub enum Role {
     /// Carries log events into the stream.
     Processor(Config),
     /// Puts events into the queue before the processor.
-    Forwarder {
-        /// That queue.
-        queue_url: String,
-    },
+    Forwarder { queue_url: String },
 }
 
 impl Role {
@@ -59,7 +56,6 @@ pub struct Config {
     pub log_group_name: Option<String>,
 }
 
-/// A built-in transform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransformName {
     /// [`Passthrough`].
@@ -70,7 +66,6 @@ pub enum TransformName {
 
 impl TransformName {
     /// The transform of that name.
-    #[must_use]
     pub fn build(self) -> Box<dyn Transform> {
         match self {
             Self::Passthrough => Box::new(Passthrough),

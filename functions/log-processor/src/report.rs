@@ -5,7 +5,7 @@ use sluice::limits::EMF_VALUES_MAX;
 use sluice::logs::{Batch, Payload};
 use sluice::ports::EmitMetrics;
 use sluice::records::{Packing, PutReport, Record};
-use sluice::telemetry::{EmfLine, Fate, FatesByMinute, Unit};
+use sluice::telemetry::{EmfLine, Outcome, OutcomesByMinute, Unit};
 
 use crate::config::Config;
 
@@ -36,9 +36,7 @@ impl Place {
 /// What the two queues were given.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Places {
-    /// The dead-letter queue.
     pub dead_letters: Place,
-    /// The quarantine.
     pub quarantined: Place,
 }
 
@@ -70,7 +68,7 @@ pub(crate) struct Report {
     records_unknown: u64,
     lag_in_ms: Vec<u64>,
     lag_out_ms: Vec<u64>,
-    by_minute: FatesByMinute,
+    by_minute: OutcomesByMinute,
     processing_ms: Vec<u64>,
     /// Whether a payload of anybody else's logs came.
     has_news: bool,
@@ -79,6 +77,11 @@ pub(crate) struct Report {
 impl Report {
     pub fn new(arrived_ms: u64) -> Self {
         Self { arrived_ms, ..Self::default() }
+    }
+
+    /// When the invocation began, in milliseconds since 1970.
+    pub fn arrived_ms(&self) -> u64 {
+        self.arrived_ms
     }
 
     /// What came in and what is wanted of the stream.
@@ -126,12 +129,19 @@ impl Report {
 
     /// What became of each log event, and when that was certain. The time of a replay is not told:
     /// scaling and the alarms take it for what live events wait.
-    pub fn settled(&mut self, payload: &Payload<'_>, fates: &[Fate], is_replay: bool, now_ms: u64) {
-        self.events_lost += fates.iter().filter(|&&fate| fate == Fate::Lost).count() as u64;
+    pub fn settled(
+        &mut self,
+        payload: &Payload<'_>,
+        outcomes: &[Outcome],
+        is_replay: bool,
+        now_ms: u64,
+    ) {
+        self.events_lost +=
+            outcomes.iter().filter(|&&outcome| outcome == Outcome::Lost).count() as u64;
         let timestamps = payload.log_events.iter().map(|event| event.timestamp_ms);
         // What is no log event has no minute that could be trusted.
         let timestamps = timestamps.chain(payload.odd_events.iter().map(|_| i64::MIN));
-        self.by_minute.count(timestamps.zip(fates.iter().copied()), self.arrived_ms);
+        self.by_minute.count(timestamps.zip(outcomes.iter().copied()), self.arrived_ms);
         if !is_replay {
             self.processing_ms.push(now_ms.saturating_sub(self.arrived_ms));
         }
@@ -148,7 +158,6 @@ impl Report {
         self.has_news || self.undecodable + self.control_messages + self.hand_overs_failed > 0
     }
 
-    /// The invocation fails.
     pub fn hand_over_failed(&mut self) {
         self.hand_overs_failed += 1;
     }

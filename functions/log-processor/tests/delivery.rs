@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use log_processor::HandOverFailed;
+use log_processor::HandoffError;
 use log_processor::config::TransformName;
 use serde_json::{Value, json};
 use sluice::delivery::{Answer, Reason, Replay, replayed_event};
@@ -479,9 +479,9 @@ async fn without_a_queue_the_invocation_fails() {
     };
     let mut processor = world.processor(without);
     let failed = processor.send(&["one"]).await.expect_err("the invocation fails");
-    assert!(matches!(failed, HandOverFailed::NoQueue { .. }));
+    assert!(matches!(failed, HandoffError::NoQueue { .. }));
     let failed = processor.handle("{}").await.expect_err("the invocation fails");
-    assert!(matches!(failed, HandOverFailed::NoQueue { .. }));
+    assert!(matches!(failed, HandoffError::NoQueue { .. }));
     assert_eq!(world.metrics.sum("HandOversFailed"), 2);
     assert_eq!(world.metrics.sum("EventsDeadLettered"), 0);
 }

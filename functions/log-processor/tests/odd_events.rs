@@ -306,10 +306,10 @@ proptest! {
         prop_assert!(held >= goods + rest, "{held} bytes held");
 
         let all: Vec<usize> = (0..payload.events()).collect();
-        let occasion = sluice::delivery::Occasion { now_ms: 0, replay: None };
+        let invocation = sluice::delivery::Invocation { now_ms: 0, replay: None };
         for event in all {
             let [letter] = &DeadLetter::remainder(
-                &payload, &[event], Reason::OtherShape, "", occasion,
+                &payload, &[event], Reason::OtherShape, "", invocation,
             )[..] else { panic!("one letter") };
             let mut decoder = Decoder::new();
             let again = decoder.decode(letter.body.as_bytes()).expect("a letter is readable");
@@ -325,8 +325,8 @@ fn a_payload_with_an_odd_event_keeps_its_other_fields() {
     let mut decoder = Decoder::new();
     let event = event_of(&[log_event("message", "null")]);
     let payload = decoder.decode(event.as_bytes()).expect("readable");
-    let occasion = sluice::delivery::Occasion { now_ms: 0, replay: None };
-    let letters = DeadLetter::remainder(&payload, &[0], Reason::OtherShape, "", occasion);
+    let invocation = sluice::delivery::Invocation { now_ms: 0, replay: None };
+    let letters = DeadLetter::remainder(&payload, &[0], Reason::OtherShape, "", invocation);
     let held: Value = serde_json::from_slice(&raw_payload_of(&letters[0].body)).expect("JSON");
     let sent: Value = serde_json::from_slice(&raw_payload_of(&event)).expect("JSON");
     assert_eq!(held, sent);

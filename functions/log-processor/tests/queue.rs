@@ -6,11 +6,12 @@ mod world;
 use std::time::Duration;
 
 use fastrand::Rng;
-use log_processor::batch::{Batch, BatchAnswer, Reply};
 use log_processor::config::TransformName;
+use log_processor::event::{Reply, SqsBatch};
 use log_processor::{Forwarder, NotForwarded};
 use serde_json::json;
 use sluice::delivery::Reason;
+use sluice::invocation::BatchResponse;
 use sluice::limits::SQS_MESSAGE_BYTES_MAX;
 use sluice::ports::{Clock, PutError};
 use sluice::records::{Packing, RecordFormat};
@@ -185,8 +186,8 @@ async fn a_log_group_of_sluice_ends_in_the_queue_without_a_line() {
 #[test]
 fn only_messages_of_sqs_are_a_batch() {
     let event = batch_event(&["{}".to_owned()]);
-    assert_eq!(Batch::parse(&event).expect("a batch").messages[0].body, "{}");
-    assert!(Batch::parse(&format!(" {{\n {}", &event[1..])).is_some());
+    assert_eq!(SqsBatch::parse(&event).expect("a batch").messages[0].body, "{}");
+    assert!(SqsBatch::parse(&format!(" {{\n {}", &event[1..])).is_some());
     for other in [
         String::new(),
         "{}".to_owned(),
@@ -195,13 +196,13 @@ fn only_messages_of_sqs_are_a_batch() {
         r#"{"Records":[{"messageId":"1","body":"{}"}]}"#.to_owned(),
         event.replace("aws:sqs", "aws:kinesis"),
     ] {
-        assert!(Batch::parse(&other).is_none(), "{other}");
+        assert!(SqsBatch::parse(&other).is_none(), "{other}");
     }
 }
 
 #[test]
 fn the_answer_is_what_the_mapping_reads() {
-    let json = serde_json::to_string(&Reply::Batch(BatchAnswer::default())).expect("JSON");
+    let json = serde_json::to_string(&Reply::Batch(BatchResponse::default())).expect("JSON");
     assert_eq!(json, r#"{"batchItemFailures":[]}"#);
 }
 

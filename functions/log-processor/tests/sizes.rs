@@ -10,7 +10,7 @@ use log_processor::Config;
 use log_processor::config::TransformName;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sluice::delivery::{DeadLetter, Occasion, Reason, Replay, replayed_event};
+use sluice::delivery::{DeadLetter, Invocation, Reason, Replay, replayed_event};
 use sluice::limits::{RECORD_BYTES_MAX, SQS_MESSAGE_BYTES_MAX};
 use sluice::ports::{Clock, Message, PutError};
 use sluice::records::RecordFormat;
@@ -183,10 +183,10 @@ proptest! {
         let bytes = (SQS_MESSAGE_BYTES_MAX as i64 + over) as usize;
         let body = if compresses { "a".repeat(bytes) } else { noise(bytes, over as u64) };
         let replay = Some(Replay { attempt: attempts, is_last: false, dead_lettered_ms: 5 });
-        let occasion = Occasion { now_ms: 5, replay };
+        let invocation = Invocation { now_ms: 5, replay };
         let letter = DeadLetter {
             log_events,
-            ..DeadLetter::undecodable(&body, reason, &detail, occasion)
+            ..DeadLetter::undecodable(&body, reason, &detail, invocation)
         };
         let size = |letter: &DeadLetter| {
             let attributes = letter.to_message(0).attributes;

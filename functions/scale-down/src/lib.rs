@@ -1,30 +1,23 @@
-//! Scale-down: woken off-peak by a schedule; halves the shards while nothing speaks against it.
+//! Scale-down: invoked off-peak by a schedule. It halves the shards while nothing speaks against it.
 //! `main.rs` wires it to Lambda and the SDK; the simulator wires it to the simulated AWS.
 
+use fastrand::Rng;
 use sluice::ports::{Clock, ControlPlane, EmitMetrics};
 use sluice::scaling::decide_scale_down;
-use sluice_autoscaler::ScalingConfig;
-use sluice_autoscaler::{ScalingError, run};
+use sluice_autoscaler::{Autoscaler, ScalingConfig, ScalingError};
 
-/// What lives as long as an execution environment.
+/// The function with what lives as long as its execution environment.
 #[derive(Debug)]
-pub struct ScaleDown<W, C, M> {
-    config: ScalingConfig,
-    world: W,
-    clock: C,
-    metrics: M,
-}
+pub struct ScaleDown<W, C, M>(Autoscaler<W, C, M>);
 
 impl<W: ControlPlane, C: Clock, M: EmitMetrics> ScaleDown<W, C, M> {
-    /// A function that has seen nothing yet.
-    pub fn new(config: ScalingConfig, world: W, clock: C, metrics: M) -> Self {
-        Self { config, world, clock, metrics }
+    /// A function that has seen nothing yet. Two functions must not share the seed of `rng`.
+    pub fn new(config: ScalingConfig, world: W, clock: C, metrics: M, rng: Rng) -> Self {
+        Self(Autoscaler::new(config, world, clock, metrics, rng, decide_scale_down))
     }
 
-    /// Handles one wake-up, given as the JSON text that Lambda hands over. Woken twice, late or
-    /// together with others it does no harm: it looks first and moves one legal step.
+    /// Handles one event, given as the JSON text that Lambda hands over.
     pub async fn handle(&self, event: &str) -> Result<(), ScalingError> {
-        let Self { config, world, clock, metrics } = self;
-        run(config, world, clock, metrics, event, decide_scale_down).await
+        self.0.handle(event).await
     }
 }

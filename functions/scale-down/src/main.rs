@@ -1,27 +1,16 @@
 //! Wiring, nothing else.
 
-use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use scale_down::ScaleDown;
-use serde_json::value::RawValue;
 use sluice_autoscaler::ScalingConfig;
-use sluice_autoscaler::ScalingError;
-use sluice_aws::{ControlPlane, start};
-use sluice_aws::{Stdout, SystemClock};
+use sluice_aws::{ControlPlane, Error, Stdout, SystemClock, serve};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let (config, connection) = start(ScalingConfig::read)?;
-
-    let world = ControlPlane::new(&connection, config.stream_name.clone());
-    let function = ScaleDown::new(config, world, SystemClock::start(), Stdout);
-    run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
-        function.handle(event.payload.get()).await.map_err(diagnostic)
-    }))
+    serve(ScalingConfig::read, |config, connection| {
+        let world = ControlPlane::new(connection, config.stream_name.clone());
+        let function =
+            ScaleDown::new(config, world, SystemClock::start(), Stdout, fastrand::Rng::new());
+        async move |event: &str, _| function.handle(event).await
+    })
     .await
-}
-
-/// The wake-up's error as Lambda shows it.
-fn diagnostic(error: ScalingError) -> Diagnostic {
-    tracing::error!(%error, "the wake-up fails; the next one looks again");
-    Diagnostic { error_type: "ScalingError".to_owned(), error_message: error.to_string() }
 }

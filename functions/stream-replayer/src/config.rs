@@ -5,7 +5,10 @@ use std::time::Duration;
 use sluice::config::EnvReader;
 use sluice::limits::FUNCTION_SECONDS_MAX;
 
-use crate::wake::{BYTES_PER_SECOND_MAX, RECORDS_PER_SECOND_MAX};
+/// Ours: 10,000 shards full of single records.
+pub const RECORDS_PER_SECOND_MAX: u32 = 10_000_000;
+/// Ours: 10,000 shards.
+pub const BYTES_PER_SECOND_MAX: u64 = 10_000_000_000;
 
 /// Each may hold an answer of 10 MB, more than once.
 const SHARDS_AT_ONCE_MAX: usize = 32;

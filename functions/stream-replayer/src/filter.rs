@@ -8,7 +8,7 @@ use libdeflater::Decompressor;
 use memchr::{memchr, memmem};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use sluice::logs::decode::inflate;
+use sluice::gzip::{inflate, is_gzip};
 use sluice::records::{Deaggregated, deaggregate};
 
 /// A log group's name has up to 512 characters. (CloudWatch Logs API, CreateLogGroup; Nov 2026)
@@ -33,7 +33,6 @@ pub struct Filter {
 
 impl Filter {
     /// What is wrong with it.
-    #[must_use]
     pub fn problem(&self) -> Option<String> {
         let is_good = |text: &Option<String>, max| {
             text.as_ref().is_none_or(|text| !text.is_empty() && text.len() <= max)
@@ -50,12 +49,11 @@ impl Filter {
 
     /// Whether the record goes: aggregates are taken apart and gzip is inflated. What is damaged
     /// goes.
-    #[must_use]
     pub fn admits(&self, data: &[u8]) -> bool {
         match deaggregate(data) {
             Deaggregated::Aggregate(records) => records.iter().any(|r| self.matches(r.data)),
             Deaggregated::Damaged(_) => true,
-            Deaggregated::Plain if data.starts_with(&[0x1f, 0x8b]) => self.admits_gzip(data),
+            Deaggregated::Plain if is_gzip(data) => self.admits_gzip(data),
             Deaggregated::Plain => self.matches(data),
         }
     }
@@ -208,11 +206,8 @@ fn decoded(inner: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
     use proptest::prelude::*;
+    use sluice::gzip::compress as gzip;
     use sluice::logs::Batch;
     use sluice::records::{Packer, RecordFormat};
 
@@ -220,12 +215,6 @@ mod tests {
 
     fn filter(log_group: Option<&str>, contains: Option<&str>) -> Filter {
         Filter { log_group: log_group.map(str::to_owned), contains: contains.map(str::to_owned) }
-    }
-
-    fn gzip(text: &[u8]) -> Vec<u8> {
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-        gzip.write_all(text).expect("memory");
-        gzip.finish().expect("memory")
     }
 
     /// The event alone, and among others in each format.

@@ -20,7 +20,7 @@ use sluice_simulated::{
     Fate, Fates, Fault, Life, MetricLines, Mortal, ReadFault, ReadLimits, Stream, StreamLimits,
     VirtualClock,
 };
-use stream_replayer::{Config, NoteResume, Ports, ReplayError, Replayer, Report, Stop, Wake};
+use stream_replayer::{Config, NoteResume, Ports, ReplayError, Replayer, Report, Stop, Trigger};
 
 const MINUTE_MS: u64 = 60_000;
 /// Few keys, so that each has many records whose order can be seen.
@@ -279,8 +279,8 @@ fn event(target: &str, from_minute: u64, until_minute: u64, more: &str) -> ((u64
     let time = |minute: u64| format!("2026-11-21T{:02}:{:02}:00Z", minute / 60, minute % 60);
     let (from, until) = (time(from_minute), time(until_minute));
     let event = format!(r#"{{"from":"{from}","until":"{until}","target":"{target}"{more}}}"#);
-    let wake = Wake::parse(&event).expect("a wake-up");
-    ((wake.from.0, wake.until.0), event)
+    let trigger = Trigger::parse(&event).expect("a wake-up");
+    ((trigger.from.0, trigger.until.0), event)
 }
 
 /// Everything of the window came, nothing else, and each key's records in the order in which they
@@ -787,9 +787,9 @@ async fn killed_in(target: &str, heir: Heir, death: Option<(usize, Fate)>) -> us
             None => {
                 // The note of an earlier hop is as good as its event, and a note within this one
                 // is better.
-                let hop = Wake::parse(&event).expect("a wake-up").resume;
+                let hop = Trigger::parse(&event).expect("a wake-up").resume;
                 let noted = world.notes.borrow().last().cloned().filter(|note| {
-                    let noted = Wake::parse(note).expect("a wake-up").resume;
+                    let noted = Trigger::parse(note).expect("a wake-up").resume;
                     noted.map(|noted| noted.records) > hop.map(|hop| hop.records)
                 });
                 world.next_hops.borrow_mut().push_front(noted.unwrap_or(event));

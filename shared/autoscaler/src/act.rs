@@ -9,50 +9,49 @@ use sluice::ports::{ControlError, ControlPlane};
 use sluice::scaling::ledger::TAG_RESHARDS;
 use sluice::scaling::shard_metrics::TAG_SHARD_METRICS;
 use sluice::scaling::state::State;
-use sluice::scaling::{Act, Decision, Ledger, ShardMetricsAct};
+use sluice::scaling::{Action, Decision, Ledger, ShardMetricsAction};
 
-/// A refused reshard call is tried again after an hour: until then shards are split one by one.
+/// After Kinesis refuses a reshard call for its limit, none is tried for an hour: until then shards
+/// are split one by one.
 const LIMIT_HOLD_SECONDS: u64 = 3_600;
 
+const BUSY: &str =
+    "the stream is being resharded by somebody else; the next invocation decides anew";
+
 /// Makes the calls of `decision`. Stops at the first that fails, since later ones rely on it; the
-/// next wake-up decides anew. Somebody else resharding is no error.
+/// next invocation decides anew. A reshard by somebody else is no error.
 pub async fn act<W: ControlPlane>(
     world: &W,
     decision: &Decision,
     now_ms: u64,
 ) -> Result<(), ControlError> {
-    for act in &decision.acts {
-        let made = match act {
-            Act::SaveState(state) => save(world, state, decision, now_ms).await,
-            act => make(world, act).await,
-        };
-        let Err(error) = made else { continue };
-        match (act, error.code.as_str()) {
-            (Act::UpdateShardCount(_), "ResourceInUseException") => {
-                info!("somebody else is resharding; the next wake-up looks again");
-                // The call was refused for certain: it must not count for a day. Whoever was quicker
-                // has noted a call since.
+    for action in &decision.actions {
+        let Err(error) = take(world, action, decision, now_ms).await else { continue };
+        match (action, error.code.as_str()) {
+            (Action::UpdateShardCount(_), "ResourceInUseException") => {
+                info!(action = action.code(), "{BUSY}");
+                // Kinesis refused the call, so it must not count for a day. Whoever was quicker has
+                // entered a call since.
                 let ledger = noted(world).await?.without_call(now_ms);
                 return note(world, &ledger).await;
             }
-            (Act::SplitShard { .. } | Act::MergeShards { .. }, "ResourceInUseException") => {
-                info!("somebody else is resharding; the next wake-up looks again");
+            (Action::SplitShard { .. } | Action::MergeShards { .. }, "ResourceInUseException") => {
+                info!(action = action.code(), "{BUSY}");
                 return Ok(());
             }
-            (Act::UpdateShardCount(_), "LimitExceededException") => {
-                warn!("no reshard call is left, whatever the ledger says");
+            (Action::UpdateShardCount(_), "LimitExceededException") => {
+                warn!(%error, "UpdateShardCount is at its limit although the ledger has calls left");
                 let ledger = exhausted(noted(world).await?, decision.reshards_left, now_ms);
                 return note(world, &ledger).await;
             }
-            // Fewer processors than shards make data late; stopping here would keep the shards from
-            // growing, too.
-            (Act::PutConcurrency { .. } | Act::PutMappingConcurrency { .. }, _)
+            // Too few processors make data late; stopping here would keep the shards from growing, too.
+            (Action::PutConcurrency { .. } | Action::PutMappingConcurrency { .. }, _)
                 if decision.shards_after() >= decision.open_shards =>
             {
-                warn!(%error, "the concurrency cannot be raised");
+                warn!(%error, "concurrency could not be raised; scaling continues");
             }
-            // Scaling does without them, and the next wake-up tries again.
-            (Act::ShardMetrics(_), _) => {
+            // Scaling works without them, and the next invocation tries again.
+            (Action::ShardMetrics(_), _) => {
                 warn!(%error, "the metrics of each shard cannot be switched");
                 return Ok(());
             }
@@ -62,42 +61,47 @@ pub async fn act<W: ControlPlane>(
     Ok(())
 }
 
-async fn make<W: ControlPlane>(world: &W, act: &Act) -> Result<(), ControlError> {
-    match act {
-        // Written by `save`.
-        Act::SaveState(_) => Ok(()),
-        Act::UpdateShardCount(target) => world.update_shard_count(*target).await,
-        Act::SplitShard { shard_id, new_starting_hash_key } => {
+/// Makes the call of `action`.
+async fn take<W: ControlPlane>(
+    world: &W,
+    action: &Action,
+    decision: &Decision,
+    now_ms: u64,
+) -> Result<(), ControlError> {
+    match action {
+        Action::SaveState(state) => save(world, state, decision, now_ms).await,
+        Action::UpdateShardCount(target) => world.update_shard_count(*target).await,
+        Action::SplitShard { shard_id, new_starting_hash_key } => {
             world.split_shard(shard_id, *new_starting_hash_key).await
         }
-        Act::MergeShards { shard_id, adjacent_shard_id } => {
+        Action::MergeShards { shard_id, adjacent_shard_id } => {
             world.merge_shards(shard_id, adjacent_shard_id).await
         }
-        Act::PutConcurrency { function, reserved } => {
+        Action::PutConcurrency { function, reserved } => {
             world.put_reserved_concurrency(function, *reserved).await
         }
-        Act::PutMappingConcurrency { mapping, maximum, .. } => {
+        Action::PutMappingConcurrency { mapping, maximum, .. } => {
             world.put_mapping_concurrency(mapping, *maximum).await
         }
-        Act::PutThreshold { alarm, threshold } => {
+        Action::PutThreshold { alarm, threshold } => {
             world.put_alarm_threshold(alarm, *threshold).await
         }
-        Act::Rearm { alarm } => world.rearm_alarm(alarm).await,
-        Act::ShardMetrics(ShardMetricsAct::Note(switched)) => {
+        Action::Rearm { alarm } => world.rearm_alarm(alarm).await,
+        Action::ShardMetrics(ShardMetricsAction::Note(switched)) => {
             let tag = (TAG_SHARD_METRICS.to_owned(), switched.to_tag());
             world.add_tags(&BTreeMap::from([tag])).await
         }
-        Act::ShardMetrics(ShardMetricsAct::Enable(metrics)) => {
+        Action::ShardMetrics(ShardMetricsAction::Enable(metrics)) => {
             world.enable_shard_metrics(metrics).await
         }
-        Act::ShardMetrics(ShardMetricsAct::Disable(metrics)) => {
+        Action::ShardMetrics(ShardMetricsAction::Disable(metrics)) => {
             world.disable_shard_metrics(metrics).await
         }
     }
 }
 
-/// Writes the state that the decision saves, with the ledger as it is now: another scaler may have
-/// noted a call since this one looked.
+/// Writes the state that the decision saves, with the ledger as it is now: another invocation may have
+/// entered a call since this one looked.
 async fn save<W: ControlPlane>(
     world: &W,
     state: &State,
@@ -105,13 +109,18 @@ async fn save<W: ControlPlane>(
     now_ms: u64,
 ) -> Result<(), ControlError> {
     let reshards = match noted(world).await {
-        Ok(ledger) if decision.acts.iter().any(|act| matches!(act, Act::UpdateShardCount(_))) => {
+        Ok(ledger)
+            if decision
+                .actions
+                .iter()
+                .any(|action| matches!(action, Action::UpdateShardCount(_))) =>
+        {
             ledger.with_call(now_ms)
         }
         Ok(ledger) => ledger,
         Err(error) => {
-            // Growing must not wait for a second look; this one's is seconds old.
-            warn!(%error, "the ledger could not be read again; writing it as it was");
+            // Growing must not wait for this; what was read is seconds old.
+            warn!(%error, "the ledger could not be read again; writing it as it was read first");
             state.reshards.clone()
         }
     };

@@ -1,48 +1,56 @@
-//! One wake-up of a scaling function: observe → decide → act → report.
+//! One invocation of a scaling function: event → observe → decide → act → report.
 
+use std::cell::RefCell;
+
+use fastrand::Rng;
 use tracing::{info, warn};
 
 use crate::act::act;
-use crate::event::{UnknownWake, Woken, parse_wake};
+use crate::event::{Event, UnknownEvent};
 use crate::observe::observe;
+use crate::report::Report;
 use crate::{AlarmNames, ScalingConfig};
 use sluice::ports::{Clock, ControlError, ControlPlane, EmitMetrics};
-use sluice::scaling::{Act, Decision, Floor, Lease, Observation, Policy, Wake};
-use sluice::telemetry::{EmfLine, Unit};
+use sluice::quote;
+use sluice::scaling::{Decision, Floor, Lease, Observation, Policy, Trigger};
 
-/// Why a wake-up failed. The next one decides anew, so nothing is lost by it but time.
+/// Why an invocation failed. The next one decides anew, so only time is lost.
 #[derive(Debug, thiserror::Error)]
 pub enum ScalingError {
-    /// The event wakes nobody.
+    /// The function does not know the event.
     #[error(transparent)]
-    UnknownWake(#[from] UnknownWake),
-    /// The alarm is none of this stream's.
+    UnknownEvent(#[from] UnknownEvent),
+    /// The alarm watches something other than this stream.
     #[error(
-        "the alarm {name} is none of the stream's ({known}): take the function out of its actions"
+        "alarm {} is not one of this stream's ({known}): remove this function from its actions",
+        quote(name)
     )]
     ForeignAlarm {
-        /// The alarm that woke the function.
+        /// The alarm that invoked the function.
         name: String,
-        /// The alarms that should.
+        /// The alarms that may.
         known: String,
     },
-    /// A plan or a person wants a number of shards that the policy forbids.
+    /// A plan or an order needs a number of shards that the policy forbids.
     #[error(
-        "shardCount {wanted} is outside {min} to {max}: ask for less, or change ShardCountMin or \
-         ShardCountMax"
+        "shardCount {wanted} is not between {min} and {max}: choose another, or change \
+         ShardCountMin or ShardCountMax"
     )]
     OutOfBounds {
-        /// What was asked for.
+        /// The number of shards in the event.
         wanted: u32,
         /// `SHARD_COUNT_MIN`.
         min: u32,
         /// `SHARD_COUNT_MAX`.
         max: u32,
     },
-    /// Somebody ordered something while another scaler acts. Lambda tries the order again.
-    #[error("another scaler is at work: the order is tried again, at the latest after {seconds} s")]
+    /// An order or a plan came while another invocation was acting. Lambda retries it.
+    #[error(
+        "another scaling invocation is running: Lambda retries this one; the lease expires in \
+         {seconds} s at the latest"
+    )]
     LeaseHeld {
-        /// Until the other's lease is over.
+        /// Seconds until the other's lease expires.
         seconds: u64,
     },
     /// A call failed.
@@ -50,11 +58,102 @@ pub enum ScalingError {
     Call(#[from] ControlError),
 }
 
-/// Refuses what cannot be meant, before anything is looked at or done.
-fn check(config: &ScalingConfig, wake: &Wake) -> Result<(), ScalingError> {
+/// How a function decides: [`sluice::scaling::decide_scale_up`] or
+/// [`sluice::scaling::decide_scale_down`].
+pub type Decide = fn(&Policy, &Observation) -> Decision;
+
+/// A scaling function with everything that lives as long as its execution environment.
+#[derive(Debug)]
+pub struct Autoscaler<W, C, M> {
+    config: ScalingConfig,
+    world: W,
+    clock: C,
+    metrics: M,
+    rng: RefCell<Rng>,
+    decide: Decide,
+}
+
+impl<W: ControlPlane, C: Clock, M: EmitMetrics> Autoscaler<W, C, M> {
+    /// A scaling function that decides by `decide`. `rng` draws the names of its leases: two
+    /// functions must not share a seed.
+    pub fn new(
+        config: ScalingConfig,
+        world: W,
+        clock: C,
+        metrics: M,
+        rng: Rng,
+        decide: Decide,
+    ) -> Self {
+        Self { config, world, clock, metrics, rng: RefCell::new(rng), decide }
+    }
+
+    /// Handles one event, given as the JSON text that Lambda hands over. Invoked twice, late or
+    /// beside others it does no harm: it looks first and takes one legal step.
+    pub async fn handle(&self, event: &str) -> Result<(), ScalingError> {
+        let now_ms = self.clock.epoch_ms();
+        let event = Event::parse(event, now_ms)?;
+        check(&self.config, &event.trigger)?;
+        let dry_run = self.config.dry_run || event.dry_run;
+        let seen = observe(&self.world, &self.config, event.clone(), now_ms).await?;
+        let decision = (self.decide)(&self.config.policy, &seen);
+        if !self.config.reserve_concurrency && !dry_run && !decision.actions.is_empty() {
+            return self.act_alone(event, &seen).await;
+        }
+        self.conclude(&seen, &decision, dry_run).await
+    }
+
+    /// Takes the lease, looks again, decides anew and acts. What was seen before the lease was taken
+    /// may be out of date.
+    async fn act_alone(&self, event: Event, seen: &Observation) -> Result<(), ScalingError> {
+        let Self { config, world, clock, .. } = self;
+        let now_ms = clock.epoch_ms();
+        let held = seen.lease.clone().filter(|lease| lease.is_valid(now_ms));
+        if let Some(other) = held {
+            return yield_to(&other, &event.trigger, now_ms);
+        }
+        let mut rng = self.rng.borrow_mut().fork();
+        let lease = Lease::draw(now_ms, config.timeout_seconds, &mut rng);
+        world.add_tags(&lease.to_tags()).await?;
+        clock.sleep(Lease::pause(&mut rng)).await;
+        let now_ms = clock.epoch_ms();
+        let trigger = event.trigger.clone();
+        let seen = observe(world, config, event, now_ms).await?;
+        match &seen.lease {
+            Some(holder) if *holder == lease => {}
+            Some(other) => return yield_to(other, &trigger, now_ms),
+            None => return yield_to(&Lease { until_seconds: 0, ..lease }, &trigger, now_ms),
+        }
+        let decision = (self.decide)(&config.policy, &seen);
+        let ended = self.conclude(&seen, &decision, false).await;
+        // An expired lease may be another's by now.
+        if lease.is_valid(clock.epoch_ms())
+            && let Err(error) = world.add_tags(&Lease::free()).await
+        {
+            warn!(%error, "the lease could not be released; it expires by itself");
+        }
+        ended
+    }
+
+    /// Acts on a decision, unless it is a dry run, and reports it.
+    async fn conclude(
+        &self,
+        seen: &Observation,
+        decision: &Decision,
+        dry_run: bool,
+    ) -> Result<(), ScalingError> {
+        let report = Report { config: &self.config, seen, decision, dry_run };
+        report.log();
+        let acted = if dry_run { Ok(()) } else { act(&self.world, decision, seen.now_ms).await };
+        self.metrics.emit(&report.metrics());
+        Ok(acted?)
+    }
+}
+
+/// Refuses alarms of other streams and shard counts out of bounds, before anything is looked at.
+fn check(config: &ScalingConfig, trigger: &Trigger) -> Result<(), ScalingError> {
     let AlarmNames { bytes, records, refused, fast } = &config.alarms;
-    match wake {
-        Wake::Alarm(name) => {
+    match trigger {
+        Trigger::Alarm(name) => {
             let known = [Some(bytes), Some(records), Some(refused), fast.as_ref()];
             if known.contains(&Some(name)) {
                 return Ok(());
@@ -62,141 +161,27 @@ fn check(config: &ScalingConfig, wake: &Wake) -> Result<(), ScalingError> {
             let known: Vec<&str> = known.into_iter().flatten().map(String::as_str).collect();
             Err(ScalingError::ForeignAlarm { name: name.clone(), known: known.join(", ") })
         }
-        Wake::Floor(Floor { shards: wanted, .. }) | Wake::Person(wanted) => {
+        Trigger::Floor(Floor { shards: wanted, .. }) | Trigger::Manual(wanted) => {
             let Policy { shard_count_min: min, shard_count_max: max, .. } = config.policy;
             if (min..=max).contains(wanted) {
                 return Ok(());
             }
             Err(ScalingError::OutOfBounds { wanted: *wanted, min, max })
         }
-        Wake::Reconcile | Wake::OffPeak => Ok(()),
+        Trigger::Reconcile | Trigger::OffPeak => Ok(()),
     }
 }
 
-/// Handles `event` with `decide`, which is [`sluice::scaling::decide_scale_up`] or
-/// [`sluice::scaling::decide_scale_down`].
-pub async fn run<W: ControlPlane, C: Clock, M: EmitMetrics>(
-    config: &ScalingConfig,
-    world: &W,
-    clock: &C,
-    metrics: &M,
-    event: &str,
-    decide: fn(&Policy, &Observation) -> Decision,
-) -> Result<(), ScalingError> {
-    let now_ms = clock.epoch_ms();
-    let woken = parse_wake(event, now_ms)?;
-    check(config, &woken.wake)?;
-    let dry_run = config.dry_run || woken.dry_run;
-    let seen = observe(world, config, woken.clone(), now_ms).await?;
-    let decision = decide(&config.policy, &seen);
-    if !config.reserve_concurrency && !dry_run && !decision.acts.is_empty() {
-        return act_alone(config, world, clock, metrics, woken, &seen, decide).await;
-    }
-    conclude(config, world, metrics, &seen, &decision, dry_run).await
-}
-
-/// Takes the lease, looks again, decides anew and acts. What was seen before the lease was taken may
-/// be the past.
-async fn act_alone<W: ControlPlane, C: Clock, M: EmitMetrics>(
-    config: &ScalingConfig,
-    world: &W,
-    clock: &C,
-    metrics: &M,
-    woken: Woken,
-    seen: &Observation,
-    decide: fn(&Policy, &Observation) -> Decision,
-) -> Result<(), ScalingError> {
-    let now_ms = clock.epoch_ms();
-    let held = seen.lease.clone().filter(|lease| lease.is_valid(now_ms));
-    if let Some(other) = held {
-        return yield_to(&other, &woken.wake, now_ms);
-    }
-    let mut rng = fastrand::Rng::new();
-    let lease = Lease::draw(now_ms, config.timeout_seconds, &mut rng);
-    world.add_tags(&lease.to_tags()).await?;
-    clock.sleep(Lease::pause(&mut rng)).await;
-    let now_ms = clock.epoch_ms();
-    let wake = woken.wake.clone();
-    let seen = observe(world, config, woken, now_ms).await?;
-    match &seen.lease {
-        Some(holder) if *holder == lease => {}
-        Some(other) => return yield_to(other, &wake, now_ms),
-        None => return yield_to(&Lease { until_seconds: 0, ..lease }, &wake, now_ms),
-    }
-    let decision = decide(&config.policy, &seen);
-    let ended = conclude(config, world, metrics, &seen, &decision, false).await;
-    // One that is over may be another's by now.
-    if lease.is_valid(clock.epoch_ms())
-        && let Err(error) = world.add_tags(&Lease::free()).await
-    {
-        warn!(%error, "the lease could not be given back; it ends by itself");
-    }
-    ended
-}
-
-/// Leaves the work to the holder. The next wake-up looks again, but for an order, which only Lambda
-/// brings again.
-fn yield_to(other: &Lease, wake: &Wake, now_ms: u64) -> Result<(), ScalingError> {
+/// Leaves the work to the lease's holder. The next invocation looks again; an order or a plan fails, so
+/// that Lambda retries it.
+fn yield_to(other: &Lease, trigger: &Trigger, now_ms: u64) -> Result<(), ScalingError> {
     let seconds = other.until_seconds.saturating_sub(now_ms / 1_000);
-    if matches!(wake, Wake::Person(_) | Wake::Floor(_)) {
+    if matches!(trigger, Trigger::Manual(_) | Trigger::Floor(_)) {
         return Err(ScalingError::LeaseHeld { seconds });
     }
-    info!(?wake, seconds, "another scaler is at work; the next wake-up looks again");
-    Ok(())
-}
-
-/// Acts on a decision and reports it.
-async fn conclude<W: ControlPlane, M: EmitMetrics>(
-    config: &ScalingConfig,
-    world: &W,
-    metrics: &M,
-    seen: &Observation,
-    decision: &Decision,
-    dry_run: bool,
-) -> Result<(), ScalingError> {
     info!(
-        wake = ?seen.wake,
-        stream = config.stream_name,
-        status = ?seen.status,
-        open_shards = seen.open_shards,
-        goal = decision.goal,
-        dry_run,
-        "{decision}"
+        trigger = trigger.code(),
+        seconds, "another scaling invocation is running; the next one decides anew"
     );
-    let acted = if dry_run { Ok(()) } else { act(world, decision, seen.now_ms).await };
-    metrics.emit(&report(config, seen, decision));
-    Ok(acted?)
-}
-
-fn report(config: &ScalingConfig, seen: &Observation, decision: &Decision) -> String {
-    let mut line = EmfLine::new(seen.now_ms, &[("StreamName", &config.stream_name)]);
-    line.metric("OpenShards", Unit::Count, u64::from(seen.open_shards))
-        .metric("GoalShards", Unit::Count, u64::from(decision.goal))
-        .metric("ReshardsLeft", Unit::Count, u64::from(decision.reshards_left));
-    if config.reserve_concurrency || !seen.functions.is_empty() {
-        let limit = u64::from(concurrency_limit(seen, decision));
-        line.metric("ConcurrencyLimit", Unit::Count, limit);
-    }
-    if let Some(utilization) = decision.utilization {
-        line.metric("Utilization", Unit::Percent, (utilization * 100.0).round() as u64);
-    }
-    line.property("Decision", &decision.to_string());
-    line.to_line()
-}
-
-/// Processors that may run at once once the decision's acts have taken effect.
-fn concurrency_limit(seen: &Observation, decision: &Decision) -> u32 {
-    let after = |name: &str| {
-        decision.acts.iter().find_map(|act| match act {
-            Act::PutConcurrency { function, reserved } if function == name => Some(*reserved),
-            Act::PutMappingConcurrency { function, maximum, .. } if function == name => {
-                Some(*maximum)
-            }
-            _ => None,
-        })
-    };
-    seen.functions
-        .iter()
-        .map(|function| after(&function.name).or(function.limit()).unwrap_or(0))
-        .sum()
+    Ok(())
 }

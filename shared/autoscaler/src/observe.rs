@@ -1,10 +1,11 @@
-//! Looks at the world: as little as the wake-up needs.
+//! Looks at the world: as little as the invocation needs.
 
 use std::collections::BTreeMap;
 
 use tracing::warn;
 
-use sluice::scaling::decide::{needs_load, shards_to_fill};
+use sluice::scaling::decide::needs_load;
+use sluice::scaling::evenness::shards_to_fill;
 use sluice::scaling::observation::{AlarmLimit, MinuteLoad};
 use sluice::scaling::shard_metrics::{SHARD_METRICS_READ, Switched, TAG_SHARD_METRICS};
 use sluice::scaling::state::{State, TAG_FLOOR};
@@ -14,7 +15,7 @@ use sluice::scaling::{
 };
 
 use crate::ScalingConfig;
-use crate::event::Woken;
+use crate::event::Event;
 use sluice::ports::{Alarm, ControlError, ControlPlane, DataPoint, MetricQuery};
 use sluice::quote;
 use sluice::telemetry::NAMESPACE;
@@ -31,14 +32,14 @@ const MINUTES_NOW: u64 = 5;
 pub async fn observe<W: ControlPlane>(
     world: &W,
     config: &ScalingConfig,
-    woken: Woken,
+    event: Event,
     now_ms: u64,
 ) -> Result<Observation, ControlError> {
     let summary = world.describe_stream().await.map_err(|error| advise(error, config))?;
     let tags = world.list_tags().await?;
     let state = State::from_tags(&tags);
     if let Some(tag) = tags.get(TAG_FLOOR).filter(|&tag| tag != "0" && state.floor.is_none()) {
-        warn!(tag = TAG_FLOOR, value = %quote(tag), "a damaged tag; no planned floor is in force");
+        warn!(tag = TAG_FLOOR, value = %quote(tag), "ignoring a malformed tag; no planned floor is in force");
     }
     let switched = tags.get(TAG_SHARD_METRICS).map(|tag| Switched::from_tag(tag));
     let alarms = describe_alarms(world, config).await?;
@@ -49,7 +50,7 @@ pub async fn observe<W: ControlPlane>(
             Err(error) if error.code == "ResourceNotFoundException" => None,
             Err(error) => {
                 // A reservation of a function behind a queue would spend its messages' receipts.
-                warn!(function = name, %error, "its concurrency stays: whether it has a queue is not known");
+                warn!(function = name, %error, "ListEventSourceMappings failed; its concurrency stays as it is");
                 continue;
             }
         };
@@ -69,8 +70,8 @@ pub async fn observe<W: ControlPlane>(
     }
     let mut seen = Observation {
         now_ms,
-        wake: woken.wake,
-        off_peak: woken.off_peak,
+        trigger: event.trigger,
+        off_peak: event.off_peak,
         status: summary.status,
         open_shards: summary.open_shards,
         goal: state.goal,
@@ -92,14 +93,20 @@ pub async fn observe<W: ControlPlane>(
     if seen.status == StreamStatus::Active {
         // Free, and not worth failing for.
         let shards = world.list_open_shards().await;
-        let shards = shards.inspect_err(|error| warn!(%error, "the shards are not known")).ok();
+        let shards = shards
+            .inspect_err(
+                |error| warn!(%error, "ListShards failed; deciding without per-shard data"),
+            )
+            .ok();
         seen.shards = shards.map(|shards| {
             shards.into_iter().map(|shard| ShardLoad { shard, offered: None }).collect()
         });
     }
     if needs_load(&seen) {
         let load = read_load(world, config, &seen.functions, now_ms).await;
-        seen.load = load.inspect_err(|error| warn!(%error, "the load is not known")).ok();
+        seen.load = load
+            .inspect_err(|error| warn!(%error, "GetMetricData failed; deciding without the load"))
+            .ok();
     }
     read_single_shards(world, config, &mut seen).await;
     let rises = seen.functions.iter().any(|function| {
@@ -111,7 +118,7 @@ pub async fn observe<W: ControlPlane>(
     if rises {
         let reservable = world.get_reservable_concurrency().await;
         seen.reservable_concurrency =
-            reservable.inspect_err(|error| warn!(%error, "the account's limit is not known")).ok();
+            reservable.inspect_err(|error| warn!(%error, "GetAccountSettings failed; deciding without the account's limit")).ok();
     }
     Ok(seen)
 }
@@ -260,6 +267,7 @@ async fn read_load<W: ControlPlane>(
     }
     let from_ms = now_ms.saturating_sub(u64::from(config.policy.calm_minutes_max()) * MINUTE_MS);
     let answer = world.get_metrics(&queries, from_ms, now_ms).await?;
+    assert_eq!(answer.len(), queries.len(), "each query has its series, found by its place");
     let mut series = answer.into_iter().map(by_minute);
     let mut next = || series.next().unwrap_or_default();
 
@@ -337,7 +345,9 @@ async fn read_single_shards<W: ControlPlane>(
     let from_ms = seen.now_ms.saturating_sub(MINUTES_NOW * MINUTE_MS);
     let answer = match world.get_metrics(&queries, from_ms, seen.now_ms).await {
         Ok(answer) => answer,
-        Err(error) => return warn!(%error, "the load of single shards is not known"),
+        Err(error) => {
+            return warn!(%error, "GetMetricData failed; deciding without the load of single shards");
+        }
     };
     for (load, series) in loads.iter_mut().zip(answer.chunks(SHARD_METRICS_READ.len())) {
         let peak = |place: usize| {

@@ -107,21 +107,18 @@ impl Connection {
     }
 
     /// Calls as `base` says, for a program that finds it in another way than a function does.
-    #[must_use]
     pub fn of(base: SdkConfig) -> Self {
         Self { base, endpoints: Endpoints::default() }
     }
 
     /// A Kinesis client that tries once: [`sluice::records::put_all`] tries again, entry by entry,
     /// and a reshard whose answer is lost must not be sent twice.
-    #[must_use]
     pub fn kinesis(&self) -> aws_sdk_kinesis::Client {
         let config = self.service(&self.endpoints.kinesis, RetryConfig::disabled());
         aws_sdk_kinesis::Client::new(&config)
     }
 
     /// An SQS client with the SDK's own retries.
-    #[must_use]
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
         let config = self.service(&self.endpoints.sqs, RetryConfig::standard());
         aws_sdk_sqs::Client::new(&config)
@@ -129,7 +126,6 @@ impl Connection {
 
     /// A Firehose client that tries once, for [`sluice::records::put_all`]. A call may carry 4 MiB.
     #[cfg(feature = "firehose")]
-    #[must_use]
     pub fn firehose(&self) -> aws_sdk_firehose::Client {
         let config = self.service(&self.endpoints.firehose, RetryConfig::disabled());
         aws_sdk_firehose::Client::new(&config)
@@ -137,7 +133,6 @@ impl Connection {
 
     /// A Kinesis client with the SDK's own retries, for calls that may be repeated.
     #[cfg(feature = "cloudwatch")]
-    #[must_use]
     pub fn kinesis_control(&self) -> aws_sdk_kinesis::Client {
         let config = self.service(&self.endpoints.kinesis, RetryConfig::standard());
         aws_sdk_kinesis::Client::new(&config)
@@ -145,7 +140,6 @@ impl Connection {
 
     /// A CloudWatch client with the SDK's own retries.
     #[cfg(feature = "cloudwatch")]
-    #[must_use]
     pub fn cloudwatch(&self) -> aws_sdk_cloudwatch::Client {
         let config = self.service(&self.endpoints.cloudwatch, RetryConfig::standard());
         aws_sdk_cloudwatch::Client::new(&config)
@@ -153,7 +147,6 @@ impl Connection {
 
     /// A Lambda client with the SDK's own retries.
     #[cfg(feature = "lambda")]
-    #[must_use]
     pub fn lambda(&self) -> aws_sdk_lambda::Client {
         let config = self.service(&self.endpoints.lambda, RetryConfig::standard());
         aws_sdk_lambda::Client::new(&config)

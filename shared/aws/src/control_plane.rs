@@ -37,7 +37,6 @@ pub struct ControlPlane {
 
 impl ControlPlane {
     /// The control plane of `stream_name`.
-    #[must_use]
     pub fn new(connection: &Connection, stream_name: String) -> Self {
         Self {
             stream_name,

@@ -20,7 +20,6 @@ pub struct Firehose {
 
 impl Firehose {
     /// The Firehose `delivery_stream_name`, through a client that does not retry.
-    #[must_use]
     pub fn new(client: Client, delivery_stream_name: String) -> Self {
         Self { client, delivery_stream_name }
     }

@@ -24,7 +24,6 @@ pub struct Functions {
 
 impl Functions {
     /// The functions that `client` reaches.
-    #[must_use]
     pub fn new(client: Client) -> Self {
         Self { client }
     }

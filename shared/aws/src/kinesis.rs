@@ -20,7 +20,6 @@ pub struct KinesisStream {
 
 impl KinesisStream {
     /// The stream `stream_name`, through a client that does not retry.
-    #[must_use]
     pub fn new(client: Client, stream_name: String) -> Self {
         Self { client, stream_name }
     }

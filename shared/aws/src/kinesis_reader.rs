@@ -25,7 +25,6 @@ pub struct KinesisReader {
 
 impl KinesisReader {
     /// The stream `stream_name`, through a client that does not retry.
-    #[must_use]
     pub fn new(client: Client, stream_name: String) -> Self {
         Self { client, stream_name }
     }
@@ -39,7 +38,6 @@ pub struct KinesisTargets {
 
 impl KinesisTargets {
     /// The streams that `client`, which does not retry, reaches.
-    #[must_use]
     pub fn new(client: Client) -> Self {
         Self { client }
     }

@@ -10,8 +10,8 @@ mod functions;
 mod kinesis;
 mod kinesis_reader;
 mod logging;
+mod serve;
 mod sqs;
-mod start;
 mod system;
 
 pub use connection::Connection;
@@ -23,8 +23,8 @@ pub use firehose::Firehose;
 pub use functions::Functions;
 pub use kinesis::KinesisStream;
 pub use kinesis_reader::{KinesisReader, KinesisTargets};
+pub use serve::{Error, answer, serve, start, with_causes};
 pub use sqs::Queue;
-pub use start::{start, with_causes};
 pub use system::{Stdout, SystemClock};
 
 use aws_smithy_runtime_api::client::result::SdkError;

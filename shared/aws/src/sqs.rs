@@ -23,7 +23,6 @@ pub struct Queue {
 
 impl Queue {
     /// The queue at `queue_url`.
-    #[must_use]
     pub fn new(client: Client, queue_url: String) -> Self {
         Self { client, queue_url }
     }

@@ -13,7 +13,6 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// A clock whose monotonic time starts now.
-    #[must_use]
     pub fn start() -> Self {
         Self { origin: Instant::now() }
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
-use sluice::delivery::{DeadLetter, Occasion, Reason};
+use sluice::delivery::{DeadLetter, Invocation, Reason};
 use sluice::ports::{
     Message, PutError, PutRecords, QueueCounts, QueueError, ReceiveMessages, SendMessage,
 };
@@ -16,7 +16,7 @@ use socket::{answer_once, answer_once_after, connection, http};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
-const OCCASION: Occasion = Occasion { now_ms: 1_795_219_200_000, replay: None };
+const INVOCATION: Invocation = Invocation { now_ms: 1_795_219_200_000, replay: None };
 
 fn records() -> [Record; 2] {
     ["one", "two"].map(|text| Record { partition_key: format!("key {text}"), data: text.into() })
@@ -173,7 +173,7 @@ async fn a_queue_that_is_gone_says_so() {
     let (url, _served) = answer_once(http("400 Bad Request", body)).await;
     let connection = connection(&[("AWS_ENDPOINT_URL_SQS", &url)]);
     let queue = Queue::new(connection.sqs(), format!("{url}/queue"));
-    let dead_letter = DeadLetter::undecodable("{}", Reason::NotBase64, "", OCCASION);
+    let dead_letter = DeadLetter::undecodable("{}", Reason::NotBase64, "", INVOCATION);
     let error = queue.send_message(&dead_letter.to_message(0)).await.expect_err("refused");
     assert!(error.code.contains("QueueDoesNotExist"), "{error:?}");
 }
@@ -354,7 +354,7 @@ mod functions {
     #[tokio::test]
     async fn a_function_that_fails_says_how() {
         for (payload, error_type, message) in [
-            (r#"{"errorType":"HandOverFailed","errorMessage":"why"}"#, "HandOverFailed", "why"),
+            (r#"{"errorType":"HandoffError","errorMessage":"why"}"#, "HandoffError", "why"),
             (
                 r#"{"errorMessage":"Task timed out after 60.00 seconds"}"#,
                 "Unhandled",

@@ -21,10 +21,10 @@ use sluice::scaling::{AlarmState, Shard};
 
 use crate::account::Account;
 use crate::cloudwatch::{
-    HIGH_RESOLUTION_MS, MINUTE_MS, MetricAlarm, MetricName, MetricStore, further_delay_ms,
+    AsyncCounts, HIGH_RESOLUTION_MS, MINUTE_MS, MetricAlarm, MetricName, MetricStore,
+    further_delay_ms,
 };
 use crate::fluid::{Fluid, percentile};
-use crate::functions::AsyncCounts;
 use crate::mortal::Life;
 use crate::stream::{ApiError, Stream};
 use crate::{Traffic, VirtualClock};

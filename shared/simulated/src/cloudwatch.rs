@@ -6,6 +6,23 @@ use std::ops::RangeInclusive;
 use sluice::ports::{Alarm, DataPoint};
 use sluice::scaling::AlarmState;
 
+/// What Lambda counts of a function's events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AsyncCounts {
+    /// `AsyncEventsReceived`.
+    pub received: u64,
+    /// `Invocations`, synchronous ones included.
+    pub invocations: u64,
+    /// `Errors`.
+    pub errors: u64,
+    /// `AsyncEventsDropped`: given up, with or without a dead-letter queue to take them.
+    pub dropped: u64,
+    /// Tries that found no free environment.
+    pub throttles: u64,
+    /// The longest that an event waited for its first invocation.
+    pub age_ms_max: u64,
+}
+
 /// Buckets of high-resolution metrics, in milliseconds.
 pub const HIGH_RESOLUTION_MS: u64 = 10_000;
 /// Buckets of all other metrics.

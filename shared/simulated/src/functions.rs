@@ -21,6 +21,7 @@ use tokio::task::spawn_local;
 
 use crate::backlog::Backlog;
 use crate::cloud::Cloud;
+use crate::cloudwatch::AsyncCounts;
 use crate::fluid::QUEUE_SECONDS_MAX;
 use crate::queue::Queue;
 
@@ -83,23 +84,6 @@ struct Pending {
     due_ms: u64,
     throttles: u32,
     failures: u32,
-}
-
-/// What became of an event.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct AsyncCounts {
-    /// `AsyncEventsReceived`.
-    pub received: u64,
-    /// `Invocations`, synchronous ones included.
-    pub invocations: u64,
-    /// `Errors`.
-    pub errors: u64,
-    /// `AsyncEventsDropped`: given up, with or without a dead-letter queue to take them.
-    pub dropped: u64,
-    /// Tries that found no free environment.
-    pub throttles: u64,
-    /// The longest that an event waited for its first invocation.
-    pub age_ms_max: u64,
 }
 
 #[derive(Default)]

@@ -1,8 +1,8 @@
 //! CloudWatch Logs, as far as its subscription payloads go.
 
 use base64_simd::STANDARD;
-use libdeflater::{CompressionLvl, Compressor};
 use serde_json::{Value, json};
+pub use sluice::gzip::compress as gzip;
 
 /// The log group of [`payload`].
 pub const LOG_GROUP: &str = "/app/web";
@@ -48,16 +48,6 @@ pub fn control_payload() -> Value {
             "message": "CWL CONTROL MESSAGE: Checking health of destination Lambda.",
         }],
     })
-}
-
-/// One gzip member.
-#[must_use]
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut compressor = Compressor::new(CompressionLvl::default());
-    let mut out = vec![0; compressor.gzip_compress_bound(bytes.len())];
-    let length = compressor.gzip_compress(bytes, &mut out).expect("the bound is large enough");
-    out.truncate(length);
-    out
 }
 
 /// The event that Lambda hands over for `data`.

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use fastrand::Rng;
 use proptest::prelude::*;
 use serde_json::Value;
-use sluice::delivery::{DeadLetter, Occasion, Reason};
+use sluice::delivery::{DeadLetter, Invocation, Reason};
+use sluice::invocation::Backoff;
 use sluice::limits::{RECORD_BYTES_MAX, SQS_MESSAGE_BYTES_MAX};
 use sluice::logs::{Batch, Decoder, Envelope, Passthrough};
 use sluice::ports::{Clock, PutError};
@@ -89,8 +90,8 @@ proptest! {
             (0..messages.len()).filter(|place| picked >> (place % 64) & 1 == 1).collect();
         let mut decoder = Decoder::new();
         let payload = decoder.decode(event.as_bytes()).expect("a payload");
-        let occasion = Occasion { now_ms: 0, replay: None };
-        let dead_letters = DeadLetter::remainder(&payload, &events, Reason::Deadline, "detail", occasion);
+        let invocation = Invocation { now_ms: 0, replay: None };
+        let dead_letters = DeadLetter::remainder(&payload, &events, Reason::Deadline, "detail", invocation);
         let mut again = Vec::new();
         for dead_letter in &dead_letters {
             prop_assert!(dead_letter.body.len() < SQS_MESSAGE_BYTES_MAX);
@@ -201,8 +202,7 @@ proptest! {
                 call_limits: CallLimits::PUT_RECORDS,
                 attempts_max,
                 calls_in_flight_max: 4,
-                backoff_ms: 100,
-                backoff_ms_max: 5_000,
+                backoff: Backoff::full_jitter(100, 5_000),
                 in_order,
             };
             let cutoff = clock.epoch_ms() + 30_000;

@@ -11,7 +11,6 @@ const QUOTED_CHARS_MAX: usize = 80;
 /// assert_eq!(sluice::quote("a\rb").to_string(), r#""a\rb""#);
 /// assert_eq!(sluice::quote(&"x".repeat(5_000)).to_string(), format!("{:?}… (5000 bytes)", "x".repeat(80)));
 /// ```
-#[must_use]
 pub fn quote(text: &str) -> Quoted<'_> {
     Quoted(text)
 }

@@ -133,7 +133,6 @@ pub fn read_json_instant(value: &Value) -> Result<u64, NotATime> {
 /// ```
 /// assert_eq!(sluice::time::write(1_795_248_000_250), "2026-11-21T08:00:00.25Z");
 /// ```
-#[must_use]
 pub fn write(epoch_ms: u64) -> String {
     let time = i64::try_from(epoch_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     time.map_or_else(|| epoch_ms.to_string(), |time| time.to_string())

@@ -1,6 +1,7 @@
 //! What is readable: one table of cases, to which the quarantine tool is held, too.
 
 use serde::Deserialize;
+use sluice::delivery::Reason;
 use sluice::logs::{Decoder, MessageType};
 
 #[derive(Deserialize)]
@@ -46,7 +47,7 @@ fn every_case_is_read_as_the_table_says() {
     for case in &cases {
         let event = case.event_body.text();
         let verdict = match decoder.decode(event.as_bytes()) {
-            Err(error) => error.reason().code().to_owned(),
+            Err(error) => Reason::from(&error).code().to_owned(),
             Ok(payload) if payload.message_type == MessageType::Control => {
                 if case.control {
                     "readable".to_owned()

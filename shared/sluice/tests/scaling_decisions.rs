@@ -8,9 +8,9 @@ use sluice::scaling::observation::{AlarmLimit, MinuteLoad};
 use sluice::scaling::shard_metrics::{SHARD_METRICS_READ, Switched};
 use sluice::scaling::state::State;
 use sluice::scaling::{
-    Act, AlarmSeen, AlarmState, Decision, Floor, FunctionSeen, Ledger, Load, Observation, Policy,
-    Rate, Refusal, Shard, ShardLevelMetrics, ShardLoad, ShardMetricsSeen, StreamStatus, Wake,
-    decide_scale_down, decide_scale_up,
+    Action, AlarmSeen, AlarmState, Blocked, Decision, Floor, FunctionSeen, Ledger, Load,
+    Observation, Policy, Rate, Shard, ShardLevelMetrics, ShardLoad, ShardMetricsSeen, StreamStatus,
+    Trigger, decide_scale_down, decide_scale_up,
 };
 
 const NOW_MS: u64 = 1_795_219_200_000;
@@ -55,7 +55,7 @@ fn at_rest(shards: u32) -> Observation {
     let limits = [AlarmLimit::Bytes, AlarmLimit::Records, AlarmLimit::Refused];
     Observation {
         now_ms: NOW_MS,
-        wake: Wake::Reconcile,
+        trigger: Trigger::Reconcile,
         status: StreamStatus::Active,
         open_shards: shards,
         goal: None,
@@ -90,7 +90,7 @@ fn load(megabytes_per_second: f64) -> Load {
 
 fn alarmed(shards: u32, load: Load) -> Observation {
     let mut seen = at_rest(shards);
-    seen.wake = Wake::Alarm("Bytes".to_owned());
+    seen.trigger = Trigger::Alarm("Bytes".to_owned());
     seen.alarms[0].state = AlarmState::Alarm;
     seen.load = Some(load);
     seen
@@ -98,21 +98,25 @@ fn alarmed(shards: u32, load: Load) -> Observation {
 
 fn off_peak(shards: u32, load: Load) -> Observation {
     let mut seen = at_rest(shards);
-    seen.wake = Wake::OffPeak;
+    seen.trigger = Trigger::OffPeak;
     seen.off_peak = true;
     seen.load = Some(load);
     seen
 }
 
 fn target(decision: &Decision) -> Option<u32> {
-    decision.acts.iter().find_map(|act| match act {
-        Act::UpdateShardCount(target) => Some(*target),
+    decision.actions.iter().find_map(|action| match action {
+        Action::UpdateShardCount(target) => Some(*target),
         _ => None,
     })
 }
 
-fn place(decision: &Decision, found: impl Fn(&Act) -> bool) -> usize {
-    decision.acts.iter().position(found).unwrap_or_else(|| panic!("not in {:?}", decision.acts))
+fn place(decision: &Decision, found: impl Fn(&Action) -> bool) -> usize {
+    decision
+        .actions
+        .iter()
+        .position(found)
+        .unwrap_or_else(|| panic!("not in {:?}", decision.actions))
 }
 
 fn ledger(calls: u64) -> Ledger {
@@ -123,7 +127,7 @@ fn ledger(calls: u64) -> Ledger {
 fn at_rest_nothing_is_done() {
     for shards in [1, 2, 3, 64] {
         let decision = decide_scale_up(&policy(), &at_rest(shards));
-        assert_eq!(decision.acts, [], "{decision}");
+        assert_eq!(decision.actions, [], "{decision}");
     }
 }
 
@@ -251,27 +255,30 @@ fn a_goal_that_the_load_no_longer_asks_for_is_dropped_unless_a_person_ordered_it
     seen.load = Some(load(0.1));
     let dropped = decide_scale_up(&policy(), &seen);
     assert_eq!((dropped.goal, target(&dropped)), (8, None), "{dropped}");
-    assert!(matches!(dropped.acts[..], [Act::SaveState(State { goal: None, .. })]), "{dropped}");
+    assert!(
+        matches!(dropped.actions[..], [Action::SaveState(State { goal: None, .. })]),
+        "{dropped}"
+    );
 
     seen.is_goal_ordered = true;
     assert!(!needs_load(&seen));
     let kept = decide_scale_up(&policy(), &seen);
     assert_eq!((kept.goal, target(&kept)), (64, Some(16)), "{kept}");
-    let is_saved = |act: &Act| {
-        matches!(act, Act::SaveState(State { goal: Some(64), is_goal_ordered: true, .. }))
+    let is_saved = |action: &Action| {
+        matches!(action, Action::SaveState(State { goal: Some(64), is_goal_ordered: true, .. }))
     };
-    assert!(kept.acts.iter().any(is_saved), "{kept}");
+    assert!(kept.actions.iter().any(is_saved), "{kept}");
 }
 
 #[test]
 fn an_order_is_remembered_as_one() {
     let mut seen = at_rest(4);
-    seen.wake = Wake::Person(32);
+    seen.trigger = Trigger::Manual(32);
     let decision = decide_scale_up(&policy(), &seen);
-    let is_saved = |act: &Act| {
-        matches!(act, Act::SaveState(State { goal: Some(32), is_goal_ordered: true, .. }))
+    let is_saved = |action: &Action| {
+        matches!(action, Action::SaveState(State { goal: Some(32), is_goal_ordered: true, .. }))
     };
-    assert!(decision.acts.iter().any(is_saved), "{decision}");
+    assert!(decision.actions.iter().any(is_saved), "{decision}");
 }
 
 #[test]
@@ -289,13 +296,13 @@ fn the_last_calls_are_kept_for_going_down_unless_the_load_presses() {
     // 85 % of capacity can wait.
     let decision = decide_scale_up(&policy(), &spent(alarmed(8, load(6.8))));
     assert_eq!(target(&decision), None, "{decision}");
-    assert!(decision.refused.contains(&Refusal::CallsKeptForDown(3)), "{decision}");
+    assert!(decision.blocked.contains(&Blocked::CallsKeptForDown(3)), "{decision}");
     // More than fits cannot, nor can what has waited, nor what a person or a plan wants.
     assert_eq!(target(&decide_scale_up(&policy(), &spent(alarmed(8, load(8.1))))), Some(12));
     let waited = Load { queue_age_ms: 16 * MINUTE_MS, ..load(6.8) };
     assert!(target(&decide_scale_up(&policy(), &spent(alarmed(8, waited)))).is_some());
     let mut ordered = spent(alarmed(8, load(6.8)));
-    ordered.wake = Wake::Person(12);
+    ordered.trigger = Trigger::Manual(12);
     assert_eq!(target(&decide_scale_up(&policy(), &ordered)), Some(12));
     let mut planned = spent(alarmed(8, load(6.8)));
     planned.floor = Some(Floor { shards: 12, until_ms: NOW_MS + MINUTE_MS });
@@ -317,11 +324,11 @@ fn single_splits_go_on_until_the_widest_shard_is_split() {
     shards.push(shard(0, 4, None));
     seen.shards = Some(shards);
     let decision = decide_scale_up(&policy(), &seen);
-    let splits = |act: &Act| matches!(act, Act::SplitShard { .. });
-    assert!(decision.acts.iter().any(splits), "{decision}");
+    let splits = |action: &Action| matches!(action, Action::SplitShard { .. });
+    assert!(decision.actions.iter().any(splits), "{decision}");
     // Equal shards take it.
     seen.shards = Some((0..6).map(|number| shard(number, 6, None)).collect());
-    assert!(!decide_scale_up(&policy(), &seen).acts.iter().any(splits));
+    assert!(!decide_scale_up(&policy(), &seen).actions.iter().any(splits));
 }
 
 fn equal(shards: u128) -> Option<Vec<ShardLoad>> {
@@ -329,8 +336,8 @@ fn equal(shards: u128) -> Option<Vec<ShardLoad>> {
 }
 
 fn merged(decision: &Decision) -> Option<(&str, &str)> {
-    decision.acts.iter().find_map(|act| match act {
-        Act::MergeShards { shard_id, adjacent_shard_id } => {
+    decision.actions.iter().find_map(|action| match action {
+        Action::MergeShards { shard_id, adjacent_shard_id } => {
             Some((shard_id.as_str(), adjacent_shard_id.as_str()))
         }
         _ => None,
@@ -385,10 +392,10 @@ fn what_was_split_for_its_heat_is_not_merged_for_a_day() {
 #[test]
 fn an_alarm_that_comes_late_or_twice_changes_nothing() {
     let mut seen = at_rest(8);
-    seen.wake = Wake::Alarm("Bytes".to_owned());
+    seen.trigger = Trigger::Alarm("Bytes".to_owned());
     seen.load = Some(load(4.0));
     let decision = decide_scale_up(&policy(), &seen);
-    assert_eq!(decision.acts, [], "{decision}");
+    assert_eq!(decision.actions, [], "{decision}");
 }
 
 #[test]
@@ -405,7 +412,7 @@ fn an_alarm_without_a_readable_load_gets_one_step() {
 fn the_maximum_holds() {
     let decision = decide_scale_up(&policy(), &alarmed(40, load(500.0)));
     assert_eq!(target(&decision), Some(64), "{decision}");
-    assert!(decision.refused.contains(&Refusal::AtMaximum));
+    assert!(decision.blocked.contains(&Blocked::AtMaximum));
     let decision = decide_scale_up(&policy(), &alarmed(64, load(500.0)));
     assert_eq!(target(&decision), None, "{decision}");
 }
@@ -419,7 +426,7 @@ fn while_resharding_the_goal_is_raised_and_nothing_else_is_touched() {
         seen.functions[0].reserved = Some(2);
         let decision = decide_scale_up(&policy(), &seen);
         assert_eq!(decision.goal, 15, "{decision}");
-        assert!(matches!(decision.acts[..], [Act::SaveState(State { goal: Some(15), .. })]));
+        assert!(matches!(decision.actions[..], [Action::SaveState(State { goal: Some(15), .. })]));
     }
 }
 
@@ -427,35 +434,38 @@ fn while_resharding_the_goal_is_raised_and_nothing_else_is_touched() {
 fn concurrency_and_thresholds_rise_only_once_the_shards_are_open() {
     let rising = decide_scale_up(&policy(), &alarmed(4, load(6.4)));
     assert_eq!(target(&rising), Some(8));
-    let touches = |act: &Act| matches!(act, Act::PutConcurrency { .. } | Act::PutThreshold { .. });
-    assert!(!rising.acts.iter().any(touches), "{rising}");
+    let touches = |action: &Action| {
+        matches!(action, Action::PutConcurrency { .. } | Action::PutThreshold { .. })
+    };
+    assert!(!rising.actions.iter().any(touches), "{rising}");
 
     let mut opened = at_rest(4);
     opened.open_shards = 8;
     opened.goal = Some(8);
     let follows = decide_scale_up(&policy(), &opened);
-    let concurrency = Act::PutConcurrency { function: "processor".to_owned(), reserved: 8 };
-    assert!(follows.acts.contains(&concurrency), "{follows}");
+    let concurrency = Action::PutConcurrency { function: "processor".to_owned(), reserved: 8 };
+    assert!(follows.actions.contains(&concurrency), "{follows}");
     let thresholds: Vec<f64> = follows
-        .acts
+        .actions
         .iter()
-        .filter_map(|act| match act {
-            Act::PutThreshold { threshold, .. } => Some(*threshold),
+        .filter_map(|action| match action {
+            Action::PutThreshold { threshold, .. } => Some(*threshold),
             _ => None,
         })
         .collect();
     assert_eq!(thresholds, [0.8 * 8e6 * 60.0, 0.8 * 8e3 * 60.0]);
-    let saved = place(&follows, |act| matches!(act, Act::SaveState(State { goal: None, .. })));
+    let saved =
+        place(&follows, |action| matches!(action, Action::SaveState(State { goal: None, .. })));
     assert!(saved > place(&follows, touches), "the goal is forgotten last");
 }
 
 #[test]
 fn concurrency_and_thresholds_fall_before_the_shards_close() {
     let decision = decide_scale_down(&policy(), &off_peak(8, load(0.1)));
-    let closes = place(&decision, |act| matches!(act, Act::UpdateShardCount(4)));
-    let concurrency = Act::PutConcurrency { function: "processor".to_owned(), reserved: 4 };
-    assert!(place(&decision, |act| *act == concurrency) < closes, "{decision}");
-    assert!(place(&decision, |act| matches!(act, Act::PutThreshold { .. })) < closes);
+    let closes = place(&decision, |action| matches!(action, Action::UpdateShardCount(4)));
+    let concurrency = Action::PutConcurrency { function: "processor".to_owned(), reserved: 4 };
+    assert!(place(&decision, |action| *action == concurrency) < closes, "{decision}");
+    assert!(place(&decision, |action| matches!(action, Action::PutThreshold { .. })) < closes);
 }
 
 #[test]
@@ -464,11 +474,11 @@ fn the_ledger_is_written_before_the_call_that_it_counts() {
         decide_scale_up(&policy(), &alarmed(4, load(6.4))),
         decide_scale_down(&policy(), &off_peak(8, load(0.1))),
     ] {
-        let saved = place(&decision, |act| match act {
-            Act::SaveState(State { reshards, .. }) => reshards.used(NOW_MS) == 1,
+        let saved = place(&decision, |action| match action {
+            Action::SaveState(State { reshards, .. }) => reshards.used(NOW_MS) == 1,
             _ => false,
         });
-        assert!(saved < place(&decision, |act| matches!(act, Act::UpdateShardCount(_))));
+        assert!(saved < place(&decision, |action| matches!(action, Action::UpdateShardCount(_))));
         assert_eq!(decision.reshards_left, 9);
     }
 }
@@ -476,9 +486,9 @@ fn the_ledger_is_written_before_the_call_that_it_counts() {
 #[test]
 fn an_alarm_in_alarm_is_armed_again_after_an_act_and_only_then() {
     let decision = decide_scale_up(&policy(), &alarmed(4, load(6.4)));
-    assert_eq!(decision.acts.last(), Some(&Act::Rearm { alarm: "Bytes".to_owned() }));
+    assert_eq!(decision.actions.last(), Some(&Action::Rearm { alarm: "Bytes".to_owned() }));
     let nothing = decide_scale_up(&policy(), &alarmed(4, load(0.5)));
-    assert_eq!(nothing.acts, [], "{nothing}");
+    assert_eq!(nothing.actions, [], "{nothing}");
 }
 
 fn shard(number: u128, shards: u128, offered: Option<f64>) -> ShardLoad {
@@ -496,13 +506,13 @@ fn when_the_calls_are_gone_the_hottest_shard_is_split() {
     seen.shards = Some((0..4).map(|n| shard(n, 4, Some(1e5 * (n % 3) as f64))).collect());
     let decision = decide_scale_up(&policy(), &seen);
     assert_eq!(target(&decision), None, "{decision}");
-    assert!(decision.refused.contains(&Refusal::CallsGone));
+    assert!(decision.blocked.contains(&Blocked::CallsGone));
     let width = u128::MAX / 4;
-    let split = Act::SplitShard {
+    let split = Action::SplitShard {
         shard_id: "shard-2".to_owned(),
         new_starting_hash_key: 2 * width + (width - 1) / 2 + 1,
     };
-    assert!(decision.acts.contains(&split), "{:?}", decision.acts);
+    assert!(decision.actions.contains(&split), "{:?}", decision.actions);
     assert_eq!(decision.shards_after(), 5);
 }
 
@@ -515,23 +525,26 @@ fn while_shards_are_uneven_concurrency_and_thresholds_follow_the_widest() {
     seen.shards = Some(uneven);
     let decision = decide_scale_up(&policy(), &seen);
     let concurrency = |decision: &Decision| {
-        decision.acts.iter().find_map(|act| match act {
-            Act::PutConcurrency { reserved, .. } => Some(*reserved),
+        decision.actions.iter().find_map(|action| match action {
+            Action::PutConcurrency { reserved, .. } => Some(*reserved),
             _ => None,
         })
     };
     let wanted = policy().concurrency(33, 1.0);
     assert_eq!(concurrency(&decision), Some(wanted), "{decision}");
-    let thresholds =
-        decision.acts.iter().filter(|act| matches!(act, Act::PutThreshold { .. })).count();
-    assert_eq!(thresholds, 2, "{:?}", decision.acts);
+    let thresholds = decision
+        .actions
+        .iter()
+        .filter(|action| matches!(action, Action::PutThreshold { .. }))
+        .count();
+    assert_eq!(thresholds, 2, "{:?}", decision.actions);
     // Splits that followed heat leave the cold shards wide, and keys are not even.
     seen.shard_metrics.on = SHARD_METRICS_READ.map(str::to_owned).into();
-    assert_eq!(decide_scale_up(&policy(), &seen).acts, []);
+    assert_eq!(decide_scale_up(&policy(), &seen).actions, []);
     seen.shard_metrics.on.clear();
     // As far as is known, shards are even.
     seen.shards = None;
-    assert_eq!(decide_scale_up(&policy(), &seen).acts, []);
+    assert_eq!(decide_scale_up(&policy(), &seen).actions, []);
 }
 
 #[test]
@@ -548,7 +561,7 @@ fn evenly_split_streams_get_their_shard_count() {
             ShardLoad { shard, offered: None }
         };
         seen.shards = Some((0..shards).map(range).collect());
-        assert_eq!(decide_scale_up(&policy, &seen).acts, [], "{shards} shards");
+        assert_eq!(decide_scale_up(&policy, &seen).actions, [], "{shards} shards");
     }
 }
 
@@ -568,9 +581,8 @@ fn a_hot_shard_in_a_stream_with_room_is_split() {
     let hot = |n| if n == 1 { 1.4e6 } else { 0.1e6 };
     seen.shards = Some((0..4).map(|n| shard(n, 4, Some(hot(n)))).collect());
     let decision = decide_scale_up(&policy(), &seen);
-    let is_hot =
-        |act: &Act| matches!(act, Act::SplitShard { shard_id, .. } if shard_id == "shard-1");
-    assert!(decision.acts.iter().any(is_hot), "{decision}");
+    let is_hot = |action: &Action| matches!(action, Action::SplitShard { shard_id, .. } if shard_id == "shard-1");
+    assert!(decision.actions.iter().any(is_hot), "{decision}");
 }
 
 #[test]
@@ -584,7 +596,7 @@ fn a_single_hot_key_is_reported_and_not_chased() {
     shards[1].offered = Some(Rate { bytes: 1.4e6, records: 40.0 });
     seen.shards = Some(shards);
     let decision = decide_scale_up(&policy(), &seen);
-    assert_eq!(decision.refused, [Refusal::KeySkew("shard-1".to_owned())], "{decision}");
+    assert_eq!(decision.blocked, [Blocked::KeySkew("shard-1".to_owned())], "{decision}");
     assert_eq!(decision.shards_after(), 4);
 }
 
@@ -594,24 +606,23 @@ fn refused_records_without_a_known_shard_are_reported() {
     seen.alarms[2].state = AlarmState::Alarm;
     seen.load = Some(load(1.6));
     let decision = decide_scale_up(&policy(), &seen);
-    assert_eq!(decision.refused, [Refusal::HotShardSuspected]);
+    assert_eq!(decision.blocked, [Blocked::HotShardSuspected]);
 }
 
 #[test]
 fn a_plan_is_kept_until_it_ends() {
     let floor = Floor { shards: 16, until_ms: NOW_MS + 60 * MINUTE_MS };
     let mut seen = at_rest(8);
-    seen.wake = Wake::Floor(floor);
+    seen.trigger = Trigger::Floor(floor);
     let decision = decide_scale_up(&policy(), &seen);
     assert_eq!((decision.goal, target(&decision)), (16, Some(16)), "{decision}");
-    let saved =
-        |act: &Act| matches!(act, Act::SaveState(State { floor: Some(f), .. }) if *f == floor);
+    let saved = |action: &Action| matches!(action, Action::SaveState(State { floor: Some(f), .. }) if *f == floor);
     place(&decision, saved);
 
     let mut planned = off_peak(16, load(0.1));
     planned.floor = Some(floor);
     let down = decide_scale_down(&policy(), &planned);
-    assert_eq!((target(&down), &down.refused[..]), (None, &[Refusal::Floor(16)][..]), "{down}");
+    assert_eq!((target(&down), &down.blocked[..]), (None, &[Blocked::Floor(16)][..]), "{down}");
     planned.now_ms = floor.until_ms;
     assert_eq!(target(&decide_scale_down(&policy(), &planned)), Some(8));
 }
@@ -620,24 +631,24 @@ fn a_plan_is_kept_until_it_ends() {
 fn a_person_goes_both_ways_in_legal_steps_within_bounds() {
     for (open, wanted, step) in [(4, 64, 8), (16, 3, 8), (5, 2, 3), (4, 6, 6), (4, 4, 4)] {
         let mut seen = at_rest(open);
-        seen.wake = Wake::Person(wanted);
+        seen.trigger = Trigger::Manual(wanted);
         let decision = decide_scale_up(&policy(), &seen);
         assert_eq!(decision.goal, wanted, "{decision}");
         assert_eq!(target(&decision).unwrap_or(open), step, "{decision}");
     }
     let mut seen = at_rest(4);
-    seen.wake = Wake::Person(1_000);
+    seen.trigger = Trigger::Manual(1_000);
     assert_eq!(decide_scale_up(&policy(), &seen).goal, 64);
 }
 
 #[test]
 fn going_down_by_hand_lowers_the_concurrency_first() {
     let mut seen = at_rest(16);
-    seen.wake = Wake::Person(4);
+    seen.trigger = Trigger::Manual(4);
     let decision = decide_scale_up(&policy(), &seen);
-    let lowered = Act::PutConcurrency { function: "processor".to_owned(), reserved: 8 };
-    let closes = place(&decision, |act| matches!(act, Act::UpdateShardCount(8)));
-    assert!(place(&decision, |act| *act == lowered) < closes, "{decision}");
+    let lowered = Action::PutConcurrency { function: "processor".to_owned(), reserved: 8 };
+    let closes = place(&decision, |action| matches!(action, Action::UpdateShardCount(8)));
+    assert!(place(&decision, |action| *action == lowered) < closes, "{decision}");
 }
 
 #[test]
@@ -646,10 +657,10 @@ fn the_accounts_edge_holds_the_concurrency_and_not_the_shards() {
     seen.functions[0].reserved = Some(4);
     seen.reservable_concurrency = Some(2);
     let decision = decide_scale_up(&policy(), &seen);
-    let held = Act::PutConcurrency { function: "processor".to_owned(), reserved: 6 };
-    assert!(decision.acts.contains(&held), "{decision}");
-    let edge = Refusal::ConcurrencyAtEdge { function: "processor".to_owned(), wanted: 8 };
-    assert!(decision.refused.contains(&edge));
+    let held = Action::PutConcurrency { function: "processor".to_owned(), reserved: 6 };
+    assert!(decision.actions.contains(&held), "{decision}");
+    let edge = Blocked::ConcurrencyAtEdge { function: "processor".to_owned(), wanted: 8 };
+    assert!(decision.blocked.contains(&edge));
     assert_eq!(target(&decision), Some(15), "12 MB/s at 80 %: {decision}");
 }
 
@@ -659,11 +670,11 @@ fn mapping(maximum: Option<u32>) -> QueueMapping {
 
 fn mapped_to(decision: &Decision) -> Option<u32> {
     assert!(
-        !decision.acts.iter().any(|act| matches!(act, Act::PutConcurrency { .. })),
+        !decision.actions.iter().any(|action| matches!(action, Action::PutConcurrency { .. })),
         "{decision}"
     );
-    decision.acts.iter().find_map(|act| match act {
-        Act::PutMappingConcurrency { mapping, maximum, .. } if mapping == "mapping" => {
+    decision.actions.iter().find_map(|action| match action {
+        Action::PutMappingConcurrency { mapping, maximum, .. } if mapping == "mapping" => {
             Some(*maximum)
         }
         _ => None,
@@ -682,13 +693,14 @@ fn the_mapping_of_a_queue_follows_the_shards_and_nothing_is_reserved() {
         (1, Some(2), None),
         (2_000, Some(8), Some(1_000)),
     ] {
+        let policy = Policy { shard_count_max: 10_000, ..policy() };
         let mut seen = at_rest(shards);
         seen.functions[0].mapping = Some(mapping(maximum));
         // What an account can still reserve is no matter.
         seen.reservable_concurrency = Some(0);
-        let decision = decide_scale_up(&policy(), &seen);
+        let decision = decide_scale_up(&policy, &seen);
         assert_eq!(mapped_to(&decision), wanted, "{shards} shards: {decision}");
-        assert_eq!(!decision.refused.is_empty(), shards > 1_000, "{decision}");
+        assert_eq!(!decision.blocked.is_empty(), shards > 1_000, "{decision}");
     }
 }
 
@@ -698,8 +710,8 @@ fn the_mapping_falls_before_the_shards_close() {
     seen.functions[0].mapping = Some(mapping(Some(8)));
     let decision = decide_scale_down(&policy(), &seen);
     assert_eq!(mapped_to(&decision), Some(4), "{decision}");
-    let falls = place(&decision, |act| matches!(act, Act::PutMappingConcurrency { .. }));
-    let closes = place(&decision, |act| matches!(act, Act::UpdateShardCount(4)));
+    let falls = place(&decision, |action| matches!(action, Action::PutMappingConcurrency { .. }));
+    let closes = place(&decision, |action| matches!(action, Action::UpdateShardCount(4)));
     assert!(falls < closes, "{decision}");
 }
 
@@ -717,8 +729,8 @@ fn shares_split_the_concurrency_and_stop_no_function() {
         .to_vec();
     let decision = decide_scale_up(&policy(), &seen);
     let expected = [("one", 6), ("two", 2), ("tiny", 1)]
-        .map(|(name, reserved)| Act::PutConcurrency { function: name.to_owned(), reserved });
-    assert_eq!(decision.acts, expected);
+        .map(|(name, reserved)| Action::PutConcurrency { function: name.to_owned(), reserved });
+    assert_eq!(decision.actions, expected);
 }
 
 #[test]
@@ -728,8 +740,8 @@ fn a_missing_function_is_named_and_keeps_no_shard_from_opening() {
     seen.functions[0].reserved = None;
     let decision = decide_scale_up(&policy(), &seen);
     assert_eq!(target(&decision), Some(8), "{decision}");
-    assert_eq!(decision.refused, [Refusal::FunctionMissing("processor".to_owned())]);
-    assert!(!decision.acts.iter().any(|act| matches!(act, Act::PutConcurrency { .. })));
+    assert_eq!(decision.blocked, [Blocked::FunctionMissing("processor".to_owned())]);
+    assert!(!decision.actions.iter().any(|action| matches!(action, Action::PutConcurrency { .. })));
 }
 
 #[test]
@@ -755,44 +767,44 @@ fn the_default_is_the_floor_of_every_halving() {
     assert_eq!(target(&decide_scale_down(&policy, &off_peak(4, load(0.01)))), Some(3));
     for open in [1, 2, 3] {
         let decision = decide_scale_down(&policy, &off_peak(open, load(0.01)));
-        assert_eq!((target(&decision), &decision.refused[..]), (None, &[Refusal::AtDefault][..]));
+        assert_eq!((target(&decision), &decision.blocked[..]), (None, &[Blocked::AtDefault][..]));
     }
 }
 
 #[test]
 fn every_gate_keeps_the_shards_and_says_so() {
     type Change = fn(&mut Observation);
-    let gates: [(Change, Refusal); 10] = [
-        (|seen| seen.off_peak = false, Refusal::OutsideWindow),
-        (|seen| seen.status = StreamStatus::Updating, Refusal::Resharding(StreamStatus::Updating)),
-        (|seen| seen.goal = Some(16), Refusal::GoalPending(16)),
-        (|seen| seen.alarms[1].state = AlarmState::Alarm, Refusal::Alarmed),
-        (|seen| seen.load = None, Refusal::NoLoad),
-        (|seen| seen.load = Some(load(2.8)), Refusal::Busy(0.7)),
+    let gates: [(Change, Blocked); 10] = [
+        (|seen| seen.off_peak = false, Blocked::OutsideWindow),
+        (|seen| seen.status = StreamStatus::Updating, Blocked::Resharding(StreamStatus::Updating)),
+        (|seen| seen.goal = Some(16), Blocked::GoalPending(16)),
+        (|seen| seen.alarms[1].state = AlarmState::Alarm, Blocked::Alarmed),
+        (|seen| seen.load = None, Blocked::NoLoad),
+        (|seen| seen.load = Some(load(2.8)), Blocked::Busy(0.7)),
         // Neither the queue nor the processor is slow alone, but both together are.
         (
             |seen| {
                 seen.load = Some(Load { queue_age_ms: 20_000, lag_ms: 30_001, ..load(0.1) });
             },
-            Refusal::Lagging(30_001),
+            Blocked::Lagging(30_001),
         ),
         (
             |seen| seen.load = Some(Load { iterator_age_ms: 30_001, ..load(0.1) }),
-            Refusal::IteratorAge(30_001),
+            Blocked::IteratorAge(30_001),
         ),
         (
             |seen| seen.load = Some(Load { queue_age_ms: 30_001, ..load(0.1) }),
-            Refusal::Backlog(30_001),
+            Blocked::Backlog(30_001),
         ),
-        (|seen| seen.reshards = ledger(6), Refusal::CallsKept(4)),
+        (|seen| seen.reshards = ledger(6), Blocked::CallsKept(4)),
     ];
     assert_eq!(target(&decide_scale_down(&policy(), &off_peak(8, load(0.1)))), Some(4));
-    for (change, refusal) in gates {
+    for (change, blocked) in gates {
         let mut seen = off_peak(8, load(0.1));
         change(&mut seen);
         let decision = decide_scale_down(&policy(), &seen);
-        assert_eq!(target(&decision), None, "{refusal:?}: {decision}");
-        assert_eq!(decision.refused, [refusal]);
+        assert_eq!(target(&decision), None, "{blocked:?}: {decision}");
+        assert_eq!(decision.blocked, [blocked]);
     }
 }
 
@@ -801,7 +813,7 @@ fn a_peak_anywhere_in_the_look_back_keeps_the_shards() {
     let mut peak = load(0.1);
     peak.minutes[0].accepted.bytes = 3e6;
     let decision = decide_scale_down(&policy(), &off_peak(8, peak));
-    assert_eq!(decision.refused, [Refusal::Busy(0.75)], "{decision}");
+    assert_eq!(decision.blocked, [Blocked::Busy(0.75)], "{decision}");
 }
 
 #[test]
@@ -821,7 +833,7 @@ fn a_refused_way_down_leaves_an_unfinished_goal_alone() {
     let mut seen = off_peak(8, load(0.1));
     seen.goal = Some(16);
     let decision = decide_scale_down(&policy(), &seen);
-    assert_eq!(decision.acts, [], "{decision}");
+    assert_eq!(decision.actions, [], "{decision}");
 }
 
 #[test]

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use sluice::scaling::observation::{AlarmLimit, MinuteLoad};
 use sluice::scaling::shard_metrics::{CALM_MS, PAUSE_MS, SHARD_METRICS_READ, Switched};
 use sluice::scaling::{
-    Act, AlarmSeen, AlarmState, Decision, Ledger, Load, Observation, Policy, Rate, Refusal, Shard,
-    ShardLevelMetrics, ShardLoad, ShardMetricsAct, ShardMetricsSeen, StreamStatus, Wake,
-    decide_scale_down, decide_scale_up,
+    Action, AlarmSeen, AlarmState, Blocked, Decision, Ledger, Load, Observation, Policy, Rate,
+    Shard, ShardLevelMetrics, ShardLoad, ShardMetricsAction, ShardMetricsSeen, StreamStatus,
+    Trigger, decide_scale_down, decide_scale_up,
 };
 
 const NOW_MS: u64 = 1_795_219_200_000;
@@ -61,7 +61,7 @@ fn suspicious() -> Observation {
     };
     Observation {
         now_ms: NOW_MS,
-        wake: Wake::Reconcile,
+        trigger: Trigger::Reconcile,
         status: StreamStatus::Active,
         open_shards: SHARDS,
         goal: None,
@@ -109,20 +109,24 @@ fn decide(seen: &Observation) -> Decision {
     decide_scale_up(&policy(), seen)
 }
 
-fn switches(seen: &Observation) -> Vec<ShardMetricsAct> {
-    let acts = decide(seen).acts.into_iter();
-    acts.filter_map(|act| match act {
-        Act::ShardMetrics(act) => Some(act),
-        _ => None,
-    })
-    .collect()
+fn switches(seen: &Observation) -> Vec<ShardMetricsAction> {
+    let actions = decide(seen).actions.into_iter();
+    actions
+        .filter_map(|action| match action {
+            Action::ShardMetrics(action) => Some(action),
+            _ => None,
+        })
+        .collect()
 }
 
 #[test]
 fn a_suspected_hot_shard_switches_on_what_shows_it_and_notes_it_first() {
     let seen = suspicious();
     let noted = Switched { changed_ms: NOW_MS, suspected_ms: NOW_MS, metrics: read() };
-    assert_eq!(switches(&seen), [ShardMetricsAct::Note(noted), ShardMetricsAct::Enable(read())]);
+    assert_eq!(
+        switches(&seen),
+        [ShardMetricsAction::Note(noted), ShardMetricsAction::Enable(read())]
+    );
     let said = decide(&seen).to_string();
     assert!(
         said.contains("switch the metrics of each shard on, since records are refused"),
@@ -178,7 +182,7 @@ fn a_reshard_that_is_due_comes_first() {
     }]);
     let decision = decide(&known);
     assert_eq!(decision.shards_after(), SHARDS + 1, "{decision}");
-    assert!(!switches(&known).iter().any(|act| matches!(act, ShardMetricsAct::Enable(_))));
+    assert!(!switches(&known).iter().any(|action| matches!(action, ShardMetricsAction::Enable(_))));
     // Nor do they go off while more is to come, or an alarm says that something is scarce.
     let mut calm = calm(60);
     calm.goal = Some(SHARDS * 2);
@@ -201,7 +205,10 @@ fn a_reshard_that_is_due_comes_first() {
 fn a_shard_that_could_not_be_split_needs_no_metrics() {
     let policy = Policy { shard_count_max: SHARDS, ..policy() };
     let decision = decide_scale_up(&policy, &suspicious());
-    assert!(!decision.acts.iter().any(|act| matches!(act, Act::ShardMetrics(_))), "{decision}");
+    assert!(
+        !decision.actions.iter().any(|action| matches!(action, Action::ShardMetrics(_))),
+        "{decision}"
+    );
 }
 
 #[test]
@@ -209,7 +216,7 @@ fn they_stay_while_the_suspicion_lasts_which_is_noted_every_five_minutes() {
     assert_eq!(switches(&switched(4)), []);
     let seen = switched(5);
     let noted = Switched { suspected_ms: NOW_MS, ..seen.shard_metrics.switched.clone() };
-    assert_eq!(switches(&seen), [ShardMetricsAct::Note(noted)]);
+    assert_eq!(switches(&seen), [ShardMetricsAction::Note(noted)]);
 }
 
 #[test]
@@ -222,9 +229,9 @@ fn an_hour_without_suspicion_switches_them_off_and_forgets_them_last() {
     assert_eq!(
         switches(&seen),
         [
-            ShardMetricsAct::Note(trying),
-            ShardMetricsAct::Disable(read()),
-            ShardMetricsAct::Note(done),
+            ShardMetricsAction::Note(trying),
+            ShardMetricsAction::Disable(read()),
+            ShardMetricsAction::Note(done),
         ]
     );
     let said = decide(&seen).to_string();
@@ -260,14 +267,14 @@ fn what_somebody_else_switched_on_stays() {
     let mut part = suspicious();
     part.shard_metrics.on = names(["IncomingBytes", "OutgoingBytes"]);
     let ours = names(["IncomingRecords", "WriteProvisionedThroughputExceeded"]);
-    let acts = switches(&part);
-    assert_eq!(acts[1], ShardMetricsAct::Enable(ours.clone()));
-    let ShardMetricsAct::Note(noted) = &acts[0] else { panic!("{acts:?}") };
+    let actions = switches(&part);
+    assert_eq!(actions[1], ShardMetricsAction::Enable(ours.clone()));
+    let ShardMetricsAction::Note(noted) = &actions[0] else { panic!("{actions:?}") };
     assert_eq!(noted.metrics, ours);
     let mut later = calm(60);
     later.shard_metrics.on = read();
     later.shard_metrics.switched.metrics.clone_from(&ours);
-    assert!(switches(&later).contains(&ShardMetricsAct::Disable(ours)));
+    assert!(switches(&later).contains(&ShardMetricsAction::Disable(ours)));
     // Somebody has asked for all of them since: they are theirs now.
     let mut all = calm(60);
     all.shard_metrics.on = read();
@@ -277,8 +284,8 @@ fn what_somebody_else_switched_on_stays() {
         "OutgoingRecords",
         "ReadProvisionedThroughputExceeded",
     ]));
-    let acts = switches(&all);
-    let [ShardMetricsAct::Note(noted)] = &acts[..] else { panic!("{acts:?}") };
+    let actions = switches(&all);
+    let [ShardMetricsAction::Note(noted)] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(noted.metrics, BTreeSet::new());
 }
 
@@ -287,12 +294,12 @@ fn a_note_without_metrics_is_tried_again_or_taken_back() {
     // Killed between the note and the switch, or the switch was refused.
     let mut seen = switched(5);
     seen.shard_metrics.on.clear();
-    assert!(switches(&seen).contains(&ShardMetricsAct::Enable(read())));
+    assert!(switches(&seen).contains(&ShardMetricsAction::Enable(read())));
     // No longer suspected: what somebody switches on from now on is theirs.
     let mut seen = calm(1);
     seen.shard_metrics.on.clear();
-    let acts = switches(&seen);
-    let [ShardMetricsAct::Note(noted)] = &acts[..] else { panic!("{acts:?}") };
+    let actions = switches(&seen);
+    let [ShardMetricsAction::Note(noted)] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(noted.metrics, BTreeSet::new());
 }
 
@@ -301,28 +308,32 @@ fn only_auto_switches() {
     for mode in [ShardLevelMetrics::Always, ShardLevelMetrics::Never] {
         for mut seen in [suspicious(), switched(5), calm(60)] {
             seen.shard_metrics.mode = mode;
-            let is_switch = |act: &ShardMetricsAct| !matches!(act, ShardMetricsAct::Note(_));
+            let is_switch =
+                |action: &ShardMetricsAction| !matches!(action, ShardMetricsAction::Note(_));
             assert!(!switches(&seen).iter().any(is_switch), "{mode:?}");
         }
     }
     // The template has them on from now on; back to auto, they are its own.
     let mut always = calm(60);
     always.shard_metrics.mode = ShardLevelMetrics::Always;
-    let acts = switches(&always);
-    let [ShardMetricsAct::Note(noted)] = &acts[..] else { panic!("{acts:?}") };
+    let actions = switches(&always);
+    let [ShardMetricsAction::Note(noted)] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(noted.metrics, BTreeSet::new());
     // Nobody may switch them off any more: they are billed, so every decision says so.
     let mut never = calm(60);
     never.shard_metrics.mode = ShardLevelMetrics::Never;
-    assert!(decide(&never).refused.contains(&Refusal::ShardMetricsLeftOn));
+    assert!(decide(&never).blocked.contains(&Blocked::ShardMetricsLeftOn));
     assert_eq!(switches(&never), []);
 }
 
 #[test]
 fn scale_down_switches_nothing() {
     for seen in [suspicious(), calm(60)] {
-        let seen = Observation { wake: Wake::OffPeak, off_peak: true, ..seen };
+        let seen = Observation { trigger: Trigger::OffPeak, off_peak: true, ..seen };
         let decision = decide_scale_down(&policy(), &seen);
-        assert!(!decision.acts.iter().any(|act| matches!(act, Act::ShardMetrics(_))), "{decision}");
+        assert!(
+            !decision.actions.iter().any(|action| matches!(action, Action::ShardMetrics(_))),
+            "{decision}"
+        );
     }
 }

@@ -3,7 +3,6 @@
 
 use base64_simd::STANDARD;
 use fastrand::Rng;
-use libdeflater::{CompressionLvl, Compressor};
 use serde_json::json;
 
 const EPOCH_MS: u64 = 1_795_000_000_000;
@@ -67,7 +66,7 @@ fn event_body(rng: &mut Rng, payload_bytes: usize) -> Result<EventBody, serde_js
         payload.push(',');
     }
     payload.push_str("]}");
-    let data = STANDARD.encode_to_string(gzip(payload.as_bytes()));
+    let data = STANDARD.encode_to_string(sluice::gzip::compress(payload.as_bytes()));
     let json = serde_json::to_vec(&json!({ "awslogs": { "data": data } }))?;
     Ok(EventBody { json, payload_bytes: payload.len() })
 }
@@ -114,13 +113,4 @@ fn stack_trace(rng: &mut Rng) -> String {
         ));
     }
     trace
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut compressor = Compressor::new(CompressionLvl::default());
-    let mut member = vec![0; compressor.gzip_compress_bound(bytes.len())];
-    // The bound is large enough by its contract.
-    let length = compressor.gzip_compress(bytes, &mut member).unwrap_or_default();
-    member.truncate(length);
-    member
 }

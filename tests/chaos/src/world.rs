@@ -478,7 +478,7 @@ impl World {
         let life = Rc::clone(&environment.life);
         let handled = self.attend(Role::Processor, handling, &life, PROCESSOR_TIMEOUT).await?;
         self.processors.borrow_mut().push(environment);
-        let answer = handled.map_err(|error| failed("HandOverFailed", error.to_string()))?;
+        let answer = handled.map_err(|error| failed("HandoffError", error.to_string()))?;
         Ok(serde_json::to_string(&answer).expect("an answer is JSON"))
     }
 

@@ -1,6 +1,7 @@
 //! What a payload may cost in memory, whatever it claims.
 
 use base64_simd::STANDARD;
+use sluice::gzip::InflateError;
 use sluice::limits::PAYLOAD_INFLATED_BYTES_MAX;
 use sluice::logs::{DecodeError, Decoder};
 use sluice_fuzz::memory::peak_bytes_of;
@@ -17,10 +18,10 @@ fn no_payload_is_inflated_beyond_the_bound() {
     lying[at..].copy_from_slice(&(PAYLOAD_INFLATED_BYTES_MAX as u32).to_le_bytes());
     let half = spaces(PAYLOAD_INFLATED_BYTES_MAX / 2 + 1);
     for (name, gzip, error) in [
-        ("a bomb", spaces(PAYLOAD_INFLATED_BYTES_MAX + 1), DecodeError::TooLarge),
-        ("a bomb of two", [&*half, &*half].concat(), DecodeError::TooLarge),
+        ("a bomb", spaces(PAYLOAD_INFLATED_BYTES_MAX + 1), InflateError::TooLarge.into()),
+        ("a bomb of two", [&*half, &*half].concat(), InflateError::TooLarge.into()),
         ("just below", [&*half, &*spaces(9)].concat(), DecodeError::NotJson(33_554_442)),
-        ("a lie", lying, DecodeError::CorruptGzip),
+        ("a lie", lying, InflateError::Corrupt.into()),
     ] {
         let data = STANDARD.encode_to_string(gzip);
         let mut decoder = Decoder::new();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sluice::ports::Clock;
-use sluice::scaling::decide::HEAT_KEPT_MS;
+use sluice::scaling::evenness::HEAT_KEPT_MS;
 use sluice::scaling::shard_metrics::{PAUSE_MS, SHARD_METRICS_ALL, Switched, TAG_SHARD_METRICS};
 use sluice::scaling::{AlarmState, Policy, ShardLevelMetrics, StreamStatus};
 use sluice_simulated::Cloud;

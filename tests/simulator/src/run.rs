@@ -8,14 +8,16 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
+use scale_down::ScaleDown;
+use scale_up::ScaleUp;
 use serde_json::{Value, json};
 use sluice::ports::{Alarm, Clock, EmitMetrics};
 use sluice::scaling::cost::dollars_per_hour;
 use sluice::scaling::{
-    Act, AlarmState, Decision, Ledger, Observation, Policy, ShardLevelMetrics, decide_scale_down,
-    decide_scale_up,
+    Action, AlarmState, Decision, Ledger, Observation, Policy, ShardLevelMetrics,
+    decide_scale_down, decide_scale_up,
 };
-use sluice_autoscaler::{AlarmNames, ScalingConfig, ScalingError, run as run_with};
+use sluice_autoscaler::{AlarmNames, Autoscaler, ScalingConfig, ScalingError};
 use sluice_simulated::clock::BEGIN_EPOCH_MS;
 use sluice_simulated::cloud::ProcessorSpec;
 use sluice_simulated::cloudwatch::{MetricAlarm, MetricName};
@@ -204,16 +206,19 @@ fn start_function(
         let control = Control::new(Rc::clone(&cloud_of_handler), actor);
         let life = control.life();
         let (config, metrics, log) = (config.clone(), metrics.clone(), log.clone());
+        let rng = Rng::with_seed(clock.epoch_ms());
         let handling = async move {
             match (decide, actor) {
                 (Some(decide), _) => {
-                    run_with(&config, &control, &clock, &metrics, &event, decide).await
+                    Autoscaler::new(config, control, clock, metrics, rng, decide)
+                        .handle(&event)
+                        .await
                 }
                 (None, "scale-up") => {
-                    scale_up::ScaleUp::new(config, control, clock, metrics).handle(&event).await
+                    ScaleUp::new(config, control, clock, metrics, rng).handle(&event).await
                 }
                 (None, _) => {
-                    scale_down::ScaleDown::new(config, control, clock, metrics).handle(&event).await
+                    ScaleDown::new(config, control, clock, metrics, rng).handle(&event).await
                 }
             }
         };
@@ -413,8 +418,8 @@ fn decides(mutation: Mutation) -> (Option<Decide>, Option<Decide>) {
             None,
             Some(|policy, seen| {
                 let mut decision = decide_scale_down(policy, seen);
-                for act in &mut decision.acts {
-                    if let Act::UpdateShardCount(target) = act {
+                for action in &mut decision.actions {
+                    if let Action::UpdateShardCount(target) = action {
                         *target = (seen.open_shards / 2).max(policy.shard_count_default);
                     }
                 }
@@ -441,10 +446,10 @@ fn decides(mutation: Mutation) -> (Option<Decide>, Option<Decide>) {
                 let ahead =
                     Observation { open_shards: after, goal: None, shards: None, ..seen.clone() };
                 let early = decide_scale_up(policy, &ahead);
-                let mut acts: Vec<Act> =
-                    early.acts.into_iter().filter(Act::follows_shards).collect();
-                acts.extend(decision.acts);
-                Decision { acts, ..decision }
+                let mut actions: Vec<Action> =
+                    early.actions.into_iter().filter(Action::follows_shards).collect();
+                actions.extend(decision.actions);
+                Decision { actions, ..decision }
             }),
             None,
         ),
@@ -452,7 +457,7 @@ fn decides(mutation: Mutation) -> (Option<Decide>, Option<Decide>) {
             None,
             Some(|policy, seen| {
                 let mut decision = decide_scale_down(policy, seen);
-                decision.acts.sort_by_key(Act::follows_shards);
+                decision.actions.sort_by_key(Action::follows_shards);
                 decision
             }),
         ),

@@ -98,7 +98,7 @@ fn start_scale_up(
 ) -> Rc<AsyncFunction> {
     let handler = move |event: String| {
         let control = Control::new(Rc::clone(cloud), "scale-up");
-        let function = ScaleUp::new(config.clone(), control, cloud.clock(), Silent);
+        let function = ScaleUp::new(config.clone(), control, cloud.clock(), Silent, Rng::new());
         async move {
             let handled = function.handle(&event).await;
             handled.map(|()| "null".to_owned()).map_err(|error| Failure::from(error.to_string()))

@@ -48,9 +48,11 @@ async fn wake(cloud: &Rc<Cloud>, config: &ScalingConfig, event: &str, start_ms: 
         let control = Control::new(Rc::clone(cloud), "scaler");
         let (config, clock) = (config.clone(), cloud.clock());
         let ended = if event.contains("off-peak") {
-            scale_down::ScaleDown::new(config, control, clock, Silent).handle(event).await
+            scale_down::ScaleDown::new(config, control, clock, Silent, Rng::new())
+                .handle(event)
+                .await
         } else {
-            scale_up::ScaleUp::new(config, control, clock, Silent).handle(event).await
+            scale_up::ScaleUp::new(config, control, clock, Silent, Rng::new()).handle(event).await
         };
         match ended {
             Ok(()) => return,
@@ -129,8 +131,15 @@ fn a_lease_of_somebody_else_ends_a_wake_up_and_fails_an_order() {
         let control = Control::new(Rc::clone(&cloud), "other");
         let other = Lease::draw(BEGIN_EPOCH_MS, config.timeout_seconds, &mut Rng::new());
         control.add_tags(&other.to_tags()).await.expect("tags");
-        let up = scale_up::ScaleUp::new(config.clone(), control.clone(), cloud.clock(), Silent);
-        let down = scale_down::ScaleDown::new(config, control.clone(), cloud.clock(), Silent);
+        let up = scale_up::ScaleUp::new(
+            config.clone(),
+            control.clone(),
+            cloud.clock(),
+            Silent,
+            Rng::new(),
+        );
+        let down =
+            scale_down::ScaleDown::new(config, control.clone(), cloud.clock(), Silent, Rng::new());
         down.handle(r#"{"wake":"off-peak"}"#).await.expect("comes again by itself");
         for order in [r#"{"shardCount":16}"#, r#"{"wake":"floor","shardCount":16,"forMinutes":60}"#]
         {
@@ -186,7 +195,7 @@ fn a_refused_call_takes_back_its_own_entry_and_no_other() {
             ControlFault::Error("ResourceInUseException".to_owned())
         });
         let control = Control::new(Rc::clone(&cloud), "scaler");
-        let up = scale_up::ScaleUp::new(config, control, cloud.clock(), Silent);
+        let up = scale_up::ScaleUp::new(config, control, cloud.clock(), Silent, Rng::new());
         up.handle(r#"{"shardCount":16}"#).await.expect("no error");
         let state = State::from_tags(&cloud.stream.tags());
         assert_eq!(state.reshards.to_tag(), (other_ms / 1_000).to_string());
@@ -213,7 +222,7 @@ fn a_call_that_another_scaler_noted_since_is_kept() {
             ControlFault::None
         });
         let control = Control::new(Rc::clone(&cloud), "scaler");
-        let up = scale_up::ScaleUp::new(config, control, cloud.clock(), Silent);
+        let up = scale_up::ScaleUp::new(config, control, cloud.clock(), Silent, Rng::new());
         up.handle(r#"{"shardCount":16}"#).await.expect("acts");
         assert_eq!(noted(&cloud), 2);
         assert!(!cloud.stream.tags().contains_key(TAG_LEASE), "no lease where one is reserved");

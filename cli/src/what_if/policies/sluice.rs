@@ -11,8 +11,8 @@ use sluice::scaling::observation::{AlarmLimit, MinuteLoad};
 use sluice::scaling::shard_metrics::Switched;
 use sluice::scaling::state::State;
 use sluice::scaling::{
-    Act, AlarmSeen, AlarmState, Decision, FunctionSeen, Load, Observation, Policy, Rate,
-    ShardLevelMetrics, ShardLoad, ShardMetricsSeen, Wake, decide, decide_scale_down,
+    Action, AlarmSeen, AlarmState, Decision, FunctionSeen, Load, Observation, Policy, Rate,
+    ShardLevelMetrics, ShardLoad, ShardMetricsSeen, Trigger, decide, decide_scale_down,
     decide_scale_up,
 };
 
@@ -256,10 +256,10 @@ impl Sluice {
         fired
     }
 
-    fn observe(&self, world: &mut World<'_>, wake: Wake, off_peak: bool) -> Observation {
+    fn observe(&self, world: &mut World<'_>, wake: Trigger, off_peak: bool) -> Observation {
         let mut seen = Observation {
             now_ms: world.epoch_ms(),
-            wake,
+            trigger: wake,
             status: world.status(),
             open_shards: world.open_shards(),
             goal: self.state.goal,
@@ -339,43 +339,43 @@ impl Sluice {
 
     fn act(&mut self, world: &mut World<'_>, decision: &Decision) {
         let why = decision.to_string();
-        for act in &decision.acts {
-            match act {
-                Act::SaveState(state) => self.state = state.clone(),
-                Act::UpdateShardCount(target) => {
+        for action in &decision.actions {
+            match action {
+                Action::SaveState(state) => self.state = state.clone(),
+                Action::UpdateShardCount(target) => {
                     if world.update_shard_count(*target, why.as_str()).is_err() {
                         return;
                     }
                 }
-                Act::SplitShard { shard_id, new_starting_hash_key } => {
+                Action::SplitShard { shard_id, new_starting_hash_key } => {
                     if world.split_shard(shard_id, *new_starting_hash_key, why.as_str()).is_err() {
                         return;
                     }
                 }
-                Act::MergeShards { shard_id, adjacent_shard_id } => {
+                Action::MergeShards { shard_id, adjacent_shard_id } => {
                     if world.merge_shards(shard_id, adjacent_shard_id, why.as_str()).is_err() {
                         return;
                     }
                 }
-                Act::PutConcurrency { reserved, .. } => {
+                Action::PutConcurrency { reserved, .. } => {
                     self.reserved = Some(*reserved);
                     world.set_concurrency(*reserved);
                 }
-                Act::PutThreshold { alarm, threshold } => {
+                Action::PutThreshold { alarm, threshold } => {
                     let found = self.alarms.iter_mut().find(|known| known.name == *alarm);
                     found.expect("an alarm of this stream").threshold = *threshold;
                 }
-                Act::Rearm { alarm } => {
+                Action::Rearm { alarm } => {
                     let found = self.alarms.iter_mut().find(|known| known.name == *alarm);
                     found.expect("an alarm of this stream").state = AlarmState::InsufficientData;
                 }
-                Act::ShardMetrics(_) => unreachable!("no shard is hot in this world"),
-                Act::PutMappingConcurrency { .. } => unreachable!("no queue is in this world"),
+                Action::ShardMetrics(_) => unreachable!("no shard is hot in this world"),
+                Action::PutMappingConcurrency { .. } => unreachable!("no queue is in this world"),
             }
         }
     }
 
-    fn wake_up(&mut self, world: &mut World<'_>, wake: Wake) {
+    fn wake_up(&mut self, world: &mut World<'_>, wake: Trigger) {
         let seen = self.observe(world, wake, false);
         let decision = decide_scale_up(&self.parameters.policy, &seen);
         self.act(world, &decision);
@@ -411,16 +411,16 @@ impl Rule for Sluice {
 
     fn wake(&mut self, world: &mut World<'_>) {
         if let Some(alarm) = self.evaluate_alarms(world) {
-            self.wake_up(world, Wake::Alarm(alarm));
+            self.wake_up(world, Trigger::Alarm(alarm));
         }
         // Somewhere within its minute; not with the alarms.
         if world.second() % SECONDS_PER_MINUTE == 30 {
-            self.wake_up(world, Wake::Reconcile);
+            self.wake_up(world, Trigger::Reconcile);
         }
         let (from, until) = self.parameters.off_peak_hours;
         let is_off_peak = (from * 3_600..until * 3_600).contains(&world.second_of_day());
         if is_off_peak && world.second_of_day() % OFF_PEAK_EVERY_SECONDS == 20 {
-            let seen = self.observe(world, Wake::OffPeak, true);
+            let seen = self.observe(world, Trigger::OffPeak, true);
             let decision = decide_scale_down(&self.parameters.policy, &seen);
             self.act(world, &decision);
         }

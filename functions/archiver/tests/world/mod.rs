@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use archiver::{Archiver, BatchResponse, Config, NotAKinesisEvent, Ports};
+use archiver::{Archiver, Config, NotAKinesisEvent, Ports};
 use base64_simd::STANDARD;
 use fastrand::Rng;
 use serde_json::Value;
+use sluice::invocation::BatchResponse;
 use sluice::logs::Batch;
 use sluice::ports::{Clock, StreamRecord};
 use sluice::records::{Packer, Record, RecordFormat, Spread};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use log_processor::config::TransformName;
-use log_processor::{Config, HandOverFailed, Ports, Processor};
+use log_processor::{Config, HandoffError, Ports, Processor};
 use serde_json::Value;
 use sluice::delivery::Answer;
 use sluice::ports::Clock;
@@ -78,12 +78,12 @@ pub struct SimulatedProcessor<'a> {
 }
 
 impl SimulatedProcessor<'_> {
-    pub async fn handle(&mut self, event: &str) -> Result<Answer, HandOverFailed> {
+    pub async fn handle(&mut self, event: &str) -> Result<Answer, HandoffError> {
         let deadline = self.world.clock.epoch_ms() + TIMEOUT_MS;
         self.inner.handle(event, deadline).await
     }
 
-    pub async fn send<T: AsRef<str>>(&mut self, messages: &[T]) -> Result<Answer, HandOverFailed> {
+    pub async fn send<T: AsRef<str>>(&mut self, messages: &[T]) -> Result<Answer, HandoffError> {
         let payload = logs::payload(messages, BEGIN_EPOCH_MS - 5_000);
         self.handle(&logs::event(&payload)).await
     }

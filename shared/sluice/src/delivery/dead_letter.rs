@@ -6,8 +6,9 @@ use base64_simd::STANDARD;
 use md5::{Digest, Md5};
 use serde::Serialize;
 
-use super::parts::{Part, gzip, parts_of};
+use super::parts::{Part, parts_of};
 use super::{Reason, Replay};
+use crate::gzip;
 use crate::limits::SQS_MESSAGE_BYTES_MAX;
 use crate::logs::Payload;
 use crate::ports::{Message, MessageAttribute, NewMessage};
@@ -52,7 +53,6 @@ pub enum Destination {
 
 impl Destination {
     /// `DelaySeconds`.
-    #[must_use]
     pub fn delay_seconds(self) -> u32 {
         match self {
             Self::DeadLetterQueue { delay_seconds } => delay_seconds,
@@ -63,14 +63,14 @@ impl Destination {
 
 /// What all dead letters of one invocation share.
 #[derive(Debug, Clone, Copy)]
-pub struct Occasion {
+pub struct Invocation {
     /// When the invocation began, in milliseconds since 1970.
     pub now_ms: u64,
     /// The replay that it is, if it is one.
     pub replay: Option<Replay>,
 }
 
-impl Occasion {
+impl Invocation {
     fn attempts(&self) -> u32 {
         self.replay.map_or(0, |replay| replay.attempt)
     }
@@ -80,7 +80,6 @@ impl Occasion {
     }
 
     /// Where a dead letter of this invocation goes.
-    #[must_use]
     pub fn destination(&self, reason: Reason) -> Destination {
         match self.replay {
             _ if reason.is_permanent() => Destination::Quarantine,
@@ -105,50 +104,47 @@ struct EventPart<'a> {
 
 impl DeadLetter {
     /// A raw event, JSON, that cannot be decoded, of whatever size: see [`messages`](Self::messages).
-    #[must_use]
-    pub fn undecodable(event: &str, reason: Reason, detail: &str, occasion: Occasion) -> Self {
+    pub fn undecodable(event: &str, reason: Reason, detail: &str, invocation: Invocation) -> Self {
         Self {
             body: escape_for_sqs(event),
             reason,
             detail: shorten(detail),
             log_events: None,
-            attempts: occasion.attempts(),
-            dead_lettered_ms: occasion.dead_lettered_ms(),
+            attempts: invocation.attempts(),
+            dead_lettered_ms: invocation.dead_lettered_ms(),
         }
     }
 
     /// The given events of `payload`, as one or more events of the incoming shape, each of which
     /// fits a message. Fields that nobody here knows are in them, too. A single event that fits none
     /// comes in parts.
-    #[must_use]
     pub fn remainder(
         payload: &Payload<'_>,
         events: &[usize],
         reason: Reason,
         detail: &str,
-        occasion: Occasion,
+        invocation: Invocation,
     ) -> Vec<Self> {
         let letter = Self {
             body: encode(payload, events),
             reason,
             detail: shorten(detail),
             log_events: Some(events.len()),
-            attempts: occasion.attempts(),
-            dead_lettered_ms: occasion.dead_lettered_ms(),
+            attempts: invocation.attempts(),
+            dead_lettered_ms: invocation.dead_lettered_ms(),
         };
         if letter.fits() || events.len() == 1 {
             return letter.messages();
         }
         let (first, second) = events.split_at(events.len() / 2);
-        let mut letters = Self::remainder(payload, first, reason, detail, occasion);
-        letters.append(&mut Self::remainder(payload, second, reason, detail, occasion));
+        let mut letters = Self::remainder(payload, first, reason, detail, invocation);
+        letters.append(&mut Self::remainder(payload, second, reason, detail, invocation));
         letters
     }
 
     /// Messages that hold all of it, whatever its size: itself, if need be without a detail; or parts
     /// of its body, which only a person can put together, and which are for the quarantine. The log
     /// events are counted in the first.
-    #[must_use]
     pub fn messages(self) -> Vec<Self> {
         if self.fits() {
             return vec![self];
@@ -169,9 +165,8 @@ impl DeadLetter {
         let event_md5 = &event_md5;
         let to_letter = |part: Part| Self {
             log_events: self.log_events.map(|events| if part.part == 1 { events } else { 0 }),
-            // Of numbers and text, which are JSON whatever is in them.
             body: serde_json::to_string(&EventPart { reason: self.reason.code(), event_md5, part })
-                .unwrap_or_default(),
+                .expect("numbers and text are JSON, whatever is in them"),
             reason,
             detail: detail.clone(),
             ..self
@@ -185,7 +180,6 @@ impl DeadLetter {
     }
 
     /// The same with another detail.
-    #[must_use]
     pub fn because(self, detail: &str) -> Self {
         Self { detail: shorten(detail), ..self }
     }
@@ -193,7 +187,6 @@ impl DeadLetter {
     /// A dead letter as a queue gave it back: the processor's, or the raw event that Lambda itself
     /// sends, which has `ErrorMessage` in place of a reason. Nothing in it is trusted: attributes
     /// that are missing or make no sense are as if it were the event's first day.
-    #[must_use]
     pub fn received(message: &Message) -> Self {
         let text = |name| message.attributes.get(name).map(String::as_str);
         let reason: Option<Reason> = text("Reason").and_then(|code| code.parse().ok());
@@ -213,7 +206,6 @@ impl DeadLetter {
     }
 
     /// The message that carries it; the queue hides it for `delay_seconds`.
-    #[must_use]
     pub fn to_message(&self, delay_seconds: u32) -> NewMessage<'_> {
         let attribute = |name, data_type, value| MessageAttribute { name, data_type, value };
         let mut attributes = vec![
@@ -245,7 +237,6 @@ fn sqs_takes(c: char) -> bool {
 
 /// The same JSON without the characters that SQS refuses. JSON has them in strings only, and no
 /// control characters.
-#[must_use]
 pub fn escape_for_sqs(json: &str) -> String {
     json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }
@@ -265,7 +256,7 @@ fn encode(payload: &Payload<'_>, events: &[usize]) -> String {
         json.extend_from_slice(payload.json_of(event));
     }
     json.extend_from_slice(b"]}");
-    format!("{{\"awslogs\":{{\"data\":\"{}\"}}}}", STANDARD.encode_to_string(gzip(&json)))
+    format!("{{\"awslogs\":{{\"data\":\"{}\"}}}}", STANDARD.encode_to_string(gzip::compress(&json)))
 }
 
 #[cfg(test)]
@@ -331,9 +322,9 @@ mod tests {
     #[test]
     fn sqs_takes_whatever_an_event_or_a_service_says() {
         let event = "{\"awslogs\":\"\u{fffe}\u{ffff}\u{fffd}\u{10ffff}\u{7f}\"}";
-        let occasion = Occasion { now_ms: 0, replay: None };
+        let invocation = Invocation { now_ms: 0, replay: None };
         let reason = Reason::NotAnAwslogsEvent;
-        let letter = DeadLetter::undecodable(event, reason, "a\0b\u{1b}\u{ffff}\tc", occasion);
+        let letter = DeadLetter::undecodable(event, reason, "a\0b\u{1b}\u{ffff}\tc", invocation);
         assert_eq!(letter.detail, "a\u{fffd}b\u{fffd}\u{fffd}\tc");
         assert!(letter.body.chars().all(sqs_takes));
         let read = |json: &str| serde_json::from_str::<serde_json::Value>(json).ok();
@@ -344,7 +335,7 @@ mod tests {
     fn what_may_pass_waits_and_what_cannot_is_for_a_person() {
         let replay = |is_last| Some(Replay { attempt: 1, is_last, dead_lettered_ms: 0 });
         for reason in Reason::ALL {
-            let destination = |replay| Occasion { now_ms: 0, replay }.destination(reason);
+            let destination = |replay| Invocation { now_ms: 0, replay }.destination(reason);
             let waits = |delay_seconds| match reason.is_permanent() {
                 true => Destination::Quarantine,
                 false => Destination::DeadLetterQueue { delay_seconds },

@@ -6,7 +6,7 @@ pub mod parts;
 pub mod reason;
 pub mod replay;
 
-pub use dead_letter::{DeadLetter, Destination, Occasion, escape_for_sqs};
+pub use dead_letter::{DeadLetter, Destination, Invocation, escape_for_sqs};
 pub use parts::Part;
 pub use reason::Reason;
 pub use replay::{Answer, Replay, replayed_event};

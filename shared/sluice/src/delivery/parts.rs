@@ -1,8 +1,9 @@
 //! What no message can hold, in parts: gzip, cut to pieces that each fit one as base64.
 
 use base64_simd::STANDARD;
-use libdeflater::{CompressionLvl, Compressor};
 use serde::{Deserialize, Serialize};
+
+use crate::gzip;
 
 /// Compressed bytes of one part: as base64 they leave room for everything else in the 1 MiB that
 /// SQS takes.
@@ -23,9 +24,8 @@ pub struct Part {
 }
 
 /// Cuts `whole` into as few parts as hold it: one at least.
-#[must_use]
 pub fn parts_of(whole: &[u8]) -> Vec<Part> {
-    let gzip = gzip(whole);
+    let gzip = gzip::compress(whole);
     let pieces = gzip.chunks(PART_BYTES_MAX);
     let parts = pieces.len();
     pieces
@@ -37,14 +37,4 @@ pub fn parts_of(whole: &[u8]) -> Vec<Part> {
             data_gzip: STANDARD.encode_to_string(piece),
         })
         .collect()
-}
-
-/// One gzip member.
-pub(super) fn gzip(data: &[u8]) -> Vec<u8> {
-    let mut compressor = Compressor::new(CompressionLvl::default());
-    let mut gzip = vec![0; compressor.gzip_compress_bound(data.len())];
-    // The bound is large enough by its contract.
-    let bytes = compressor.gzip_compress(data, &mut gzip).unwrap_or_default();
-    gzip.truncate(bytes);
-    gzip
 }

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::gzip::InflateError;
+use crate::logs::DecodeError;
+
 /// The message attribute `Reason` of a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
@@ -65,7 +68,6 @@ impl Reason {
     ];
 
     /// As the message attribute has it.
-    #[must_use]
     pub fn code(self) -> &'static str {
         match self {
             Self::RefusedTooOften => "refused-too-often",
@@ -89,7 +91,6 @@ impl Reason {
     }
 
     /// Whether the same code can never deliver it.
-    #[must_use]
     pub fn is_permanent(self) -> bool {
         !matches!(
             self,
@@ -98,6 +99,23 @@ impl Reason {
                 | Self::StreamUnavailable
                 | Self::ProcessorFailed
         )
+    }
+}
+
+impl From<&DecodeError> for Reason {
+    fn from(error: &DecodeError) -> Self {
+        match error {
+            DecodeError::NotAnEvent => Self::NotAnAwslogsEvent,
+            DecodeError::NotBase64 => Self::NotBase64,
+            DecodeError::Gzip(InflateError::NotGzip) => Self::NotGzip,
+            DecodeError::Gzip(InflateError::Truncated) => Self::TruncatedGzip,
+            DecodeError::Gzip(InflateError::Corrupt) => Self::CorruptGzip,
+            DecodeError::Gzip(InflateError::DataAfterEnd) => Self::DataAfterGzip,
+            DecodeError::Gzip(InflateError::TooLarge) => Self::InflatesTooLarge,
+            DecodeError::NotJson(_) => Self::NotJson,
+            DecodeError::OtherShape { .. } => Self::OtherShape,
+            DecodeError::UnknownMessageType => Self::UnknownMessageType,
+        }
     }
 }
 

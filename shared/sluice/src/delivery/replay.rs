@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::logs::SubscriptionEvent;
+
 /// `sluiceReplay` in a replayed event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -16,6 +18,13 @@ pub struct Replay {
     pub is_last: bool,
     /// When the event was first dead-lettered, in milliseconds since 1970.
     pub dead_lettered_ms: u64,
+}
+
+impl Replay {
+    /// The replay that an event belongs to. A mark of another make is no reason to refuse the logs.
+    pub fn of(event: &SubscriptionEvent<'_>) -> Option<Self> {
+        event.replay.and_then(|mark| serde_json::from_str(mark.get()).ok())
+    }
 }
 
 /// What became of an event; the processor's answer to a synchronous invocation.
@@ -41,7 +50,6 @@ pub struct Answer {
 impl Answer {
     /// An answer as a function gave it; `None` when it is another function's, or does not say of
     /// each log event where it is.
-    #[must_use]
     pub fn parse(answer: &str) -> Option<Self> {
         let answer: Self = serde_json::from_str(answer).ok()?;
         let somewhere = [
@@ -65,7 +73,6 @@ struct Event<'a> {
 
 /// `body` as an event that tells the processor of the replay; `None` when it is no JSON object
 /// with `awslogs`, which no processor could decode.
-#[must_use]
 pub fn replayed_event(body: &str, replay: Replay) -> Option<String> {
     if !body.trim_ascii_start().starts_with('{') {
         return None;

@@ -2,33 +2,21 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::io::Read;
 
 use base64_simd::{Out, STANDARD};
-use flate2::bufread::GzDecoder;
-use libdeflater::{Crc, Decompressor};
+use libdeflater::Decompressor;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::json::{JsonStr, ScanError, ScanErrorKind, Scanner};
-use crate::delivery::{Reason, Replay};
-use crate::limits::PAYLOAD_INFLATED_BYTES_MAX;
+use crate::gzip::{InflateError, inflate};
 
 /// Buffers larger than this are given back after the payload that needed them.
 const KEPT_BUFFER_BYTES_MAX: usize = 16 * 1_048_576;
 
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-
 /// What has more odd events than this is no payload of CloudWatch Logs; each takes memory, and two
 /// bytes of JSON make one.
 const ODD_EVENTS_MAX: usize = 100_000;
-
-/// Bytes before the deflate stream and after it in the smallest gzip member.
-const GZIP_BYTES_MIN: usize = 18;
-/// Checksum and length.
-const GZIP_TRAILER_BYTES: usize = 8;
-/// No byte of deflate says more: 258 bytes in two bits. (zlib, "Technical details"; Nov 2026)
-const DEFLATE_RATIO_MAX: usize = 1_032;
 
 /// Why an event cannot be decoded. None of these can succeed later.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,21 +27,9 @@ pub enum DecodeError {
     /// `awslogs.data` is not standard, padded base64.
     #[error("awslogs.data is not base64")]
     NotBase64,
-    /// The data do not begin as gzip does.
-    #[error("the data do not begin with a gzip header")]
-    NotGzip,
-    /// The gzip stream ends early.
-    #[error("the gzip data end early")]
-    TruncatedGzip,
-    /// The gzip stream is damaged.
-    #[error("the gzip data are damaged")]
-    CorruptGzip,
-    /// Something other than zeros or another gzip member follows a complete gzip member.
-    #[error("there are data after the gzip end")]
-    DataAfterGzip,
-    /// The data inflate to more than [`PAYLOAD_INFLATED_BYTES_MAX`].
-    #[error("the data inflate to more than {PAYLOAD_INFLATED_BYTES_MAX} bytes")]
-    TooLarge,
+    /// The data cannot be inflated.
+    #[error(transparent)]
+    Gzip(#[from] InflateError),
     /// The inflated data are not JSON in UTF-8.
     #[error("the payload is not JSON, at byte {0}")]
     NotJson(usize),
@@ -68,25 +44,6 @@ pub enum DecodeError {
     /// A `messageType` that is neither `DATA_MESSAGE` nor `CONTROL_MESSAGE`.
     #[error("messageType is neither DATA_MESSAGE nor CONTROL_MESSAGE")]
     UnknownMessageType,
-}
-
-impl DecodeError {
-    /// The dead letter's `Reason`.
-    #[must_use]
-    pub fn reason(&self) -> Reason {
-        match self {
-            Self::NotAnEvent => Reason::NotAnAwslogsEvent,
-            Self::NotBase64 => Reason::NotBase64,
-            Self::NotGzip => Reason::NotGzip,
-            Self::TruncatedGzip => Reason::TruncatedGzip,
-            Self::CorruptGzip => Reason::CorruptGzip,
-            Self::DataAfterGzip => Reason::DataAfterGzip,
-            Self::TooLarge => Reason::InflatesTooLarge,
-            Self::NotJson(_) => Reason::NotJson,
-            Self::OtherShape { .. } => Reason::OtherShape,
-            Self::UnknownMessageType => Reason::UnknownMessageType,
-        }
-    }
 }
 
 impl From<ScanError> for DecodeError {
@@ -151,7 +108,6 @@ pub struct OddEvent<'a> {
 
 impl OddEvent<'_> {
     /// What is wrong with it, for people.
-    #[must_use]
     pub fn detail(&self) -> String {
         match &self.error {
             DecodeError::OtherShape { expected, offset } => {
@@ -188,13 +144,11 @@ pub struct Payload<'a> {
 
 impl Payload<'_> {
     /// How many events came in, odd ones included.
-    #[must_use]
     pub fn events(&self) -> usize {
         self.log_events.len() + self.odd_events.len()
     }
 
     /// An event as it came; odd ones are counted after the others.
-    #[must_use]
     pub fn json_of(&self, event: usize) -> &[u8] {
         match event.checked_sub(self.log_events.len()) {
             None => self.log_events[event].json.as_bytes(),
@@ -215,7 +169,6 @@ pub struct Decoder {
 
 impl Decoder {
     /// A decoder without buffers yet.
-    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
@@ -262,7 +215,7 @@ pub struct SubscriptionEvent<'a> {
     /// `awslogs.data`: base64 of gzip of JSON.
     pub data: Cow<'a, str>,
     /// What the replayer says, if the event came from it.
-    pub replay: Option<Replay>,
+    pub replay: Option<&'a RawValue>,
 }
 
 impl<'a> SubscriptionEvent<'a> {
@@ -286,91 +239,8 @@ impl<'a> SubscriptionEvent<'a> {
         }
         let event: Event<'a> =
             serde_json::from_slice(event).map_err(|_| DecodeError::NotAnEvent)?;
-        // A mark of another make is no reason to refuse the logs.
-        let replay = event.replay.and_then(|mark| serde_json::from_str(mark.get()).ok());
-        Ok(Self { data: event.awslogs.data, replay })
+        Ok(Self { data: event.awslogs.data, replay: event.replay })
     }
-}
-
-/// Inflates gzip into `inflated` and returns the length, [`PAYLOAD_INFLATED_BYTES_MAX`] at the most.
-///
-/// In one go when the gzip trailer tells the truth about one member, which it does for all that
-/// CloudWatch Logs and our packer send; else as a stream, which reads several members and a lying
-/// trailer. Zeros after a member are padding, as gzip(1) and Python take them; nothing else may
-/// follow one but another member.
-pub fn inflate(
-    inflater: &mut Decompressor,
-    compressed: &[u8],
-    inflated: &mut Vec<u8>,
-) -> Result<usize, DecodeError> {
-    if !compressed.starts_with(&GZIP_MAGIC) {
-        return Err(DecodeError::NotGzip);
-    }
-    let possible = compressed.len().saturating_mul(DEFLATE_RATIO_MAX);
-    if let Some((crc, length)) = gzip_trailer(compressed)
-        && length <= possible.min(PAYLOAD_INFLATED_BYTES_MAX)
-    {
-        if inflated.len() < length {
-            inflated.resize(length, 0);
-        }
-        // libdeflate stops after the first member. That it was the last one, too, shows in the
-        // trailer: it has the checksum, and nothing before it could be that member's own trailer.
-        let (trailer, before) = (
-            &compressed[compressed.len() - GZIP_TRAILER_BYTES..],
-            &compressed[..compressed.len() - 1],
-        );
-        if inflater.gzip_decompress(compressed, &mut inflated[..length]) == Ok(length)
-            && checksum(&inflated[..length]) == crc
-            && memchr::memmem::find(before, trailer).is_none()
-        {
-            return Ok(length);
-        }
-    }
-    inflate_stream(compressed, inflated, possible)
-}
-
-fn gzip_trailer(compressed: &[u8]) -> Option<(u32, usize)> {
-    if compressed.len() < GZIP_BYTES_MIN {
-        return None;
-    }
-    let (rest, length) = compressed.split_last_chunk::<4>()?;
-    let (_, crc) = rest.split_last_chunk::<4>()?;
-    Some((u32::from_le_bytes(*crc), u32::from_le_bytes(*length) as usize))
-}
-
-fn checksum(bytes: &[u8]) -> u32 {
-    let mut crc = Crc::new();
-    crc.update(bytes);
-    crc.sum()
-}
-
-fn inflate_stream(
-    compressed: &[u8],
-    inflated: &mut Vec<u8>,
-    possible: usize,
-) -> Result<usize, DecodeError> {
-    inflated.clear();
-    let bound = PAYLOAD_INFLATED_BYTES_MAX + 1;
-    // A buffer that doubles as it grows would end at twice the bound.
-    inflated.reserve_exact(possible.min(bound));
-    let mut rest = compressed;
-    while !rest.is_empty() {
-        if !GZIP_MAGIC.starts_with(&rest[..rest.len().min(GZIP_MAGIC.len())]) {
-            return Err(DecodeError::DataAfterGzip);
-        }
-        let mut member = GzDecoder::new(rest).take((bound - inflated.len()) as u64);
-        member.read_to_end(inflated).map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => DecodeError::TruncatedGzip,
-            _ => DecodeError::CorruptGzip,
-        })?;
-        if inflated.len() > PAYLOAD_INFLATED_BYTES_MAX {
-            return Err(DecodeError::TooLarge);
-        }
-        rest = member.into_inner().into_inner();
-        let padding = rest.iter().take_while(|&&byte| byte == 0).count();
-        rest = &rest[padding..];
-    }
-    Ok(inflated.len())
 }
 
 /// The same text and the same length, with a character that JSON has nowhere in place of each byte

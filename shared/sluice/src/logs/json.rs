@@ -34,7 +34,6 @@ impl<'a> JsonStr<'a> {
     pub const EMPTY: JsonStr<'static> = JsonStr("\"\"");
 
     /// The string with its quotes and escapes.
-    #[must_use]
     pub fn raw(self) -> &'a str {
         self.0
     }
@@ -44,7 +43,6 @@ impl<'a> JsonStr<'a> {
     }
 
     /// The string's value. Half a surrogate pair, which UTF-8 cannot say, becomes U+FFFD.
-    #[must_use]
     pub fn value(self) -> Cow<'a, str> {
         let inner = self.inner();
         if memchr::memchr(b'\\', inner.as_bytes()).is_none() {

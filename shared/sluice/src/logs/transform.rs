@@ -171,7 +171,6 @@ impl Batch {
     }
 
     /// A batch of the given events, without a payload behind them.
-    #[must_use]
     pub fn of<T: AsRef<[u8]>>(events: &[T]) -> Self {
         let mut batch = Self::default();
         for (event, bytes) in events.iter().enumerate() {
@@ -183,7 +182,6 @@ impl Batch {
     }
 
     /// What is sent for `item`.
-    #[must_use]
     pub fn bytes_of(&self, item: &Item) -> &[u8] {
         &self.bytes[item.start..item.end]
     }

@@ -17,7 +17,7 @@ impl QueueError {
     /// Whether the same call may succeed within the invocation. (SQS API, errors of SendMessage and
     /// common errors; Nov 2026)
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         // Some endpoints answer with the older names, some put the service before the code.
         let code = self.code.rsplit(['.', '#']).next().unwrap_or_default();
         !matches!(

@@ -13,6 +13,13 @@ pub struct StreamRecord {
     pub arrived_ms: u64,
 }
 
+impl StreamRecord {
+    /// What counts against every limit: data and partition key.
+    pub fn bytes(&self) -> usize {
+        self.data.len() + self.partition_key.len()
+    }
+}
+
 /// What one GetRecords call answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecordsPage {

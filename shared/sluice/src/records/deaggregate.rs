@@ -68,7 +68,6 @@ pub enum Deaggregated<'a> {
 }
 
 /// Takes a record's data apart; the events borrow from them.
-#[must_use]
 pub fn deaggregate(data: &[u8]) -> Deaggregated<'_> {
     match data.strip_prefix(&MAGIC) {
         None => Deaggregated::Plain,

@@ -50,14 +50,12 @@ impl Bucket {
 
 impl Pacer {
     /// The share of one of `concurrency_per_shard` environments.
-    #[must_use]
     pub fn new(concurrency_per_shard: u32) -> Self {
         let share = 1.0 / f64::from(concurrency_per_shard.max(1));
         Self::at(SHARD_BYTES_PER_SECOND as f64 * share, SHARD_RECORDS_PER_SECOND as f64 * share)
     }
 
     /// So many bytes and records a second, both above zero.
-    #[must_use]
     pub fn at(bytes_per_second: f64, records_per_second: f64) -> Self {
         Self {
             bytes: Bucket::new(bytes_per_second),
@@ -67,7 +65,6 @@ impl Pacer {
     }
 
     /// No pace at all, for a target that says by itself when it has enough.
-    #[must_use]
     pub fn unlimited() -> Self {
         // More than any machine sends, and far from where a float cannot count bytes.
         let bucket = Bucket::new(1e15);
@@ -75,7 +72,6 @@ impl Pacer {
     }
 
     /// Bytes and records that may go at once: the largest call worth making.
-    #[must_use]
     pub fn burst(&self) -> (usize, usize) {
         (self.bytes.burst as usize, self.records.burst as usize)
     }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use libdeflater::{CompressionLvl, Compressor};
 
 use super::{Record, aggregate};
+use crate::gzip;
 use crate::limits::RECORD_BYTES_MAX;
 use crate::logs::Batch;
 
@@ -71,7 +72,6 @@ const GZIP_GUESSES_MAX: usize = 5;
 
 impl Packer {
     /// A packer that fills records up to `record_bytes_target` bytes, partition key included.
-    #[must_use]
     pub fn new(format: RecordFormat, record_bytes_target: usize) -> Self {
         Self {
             format,
@@ -232,11 +232,7 @@ impl Packer {
     }
 
     fn compress(&mut self) -> Vec<u8> {
-        let mut member = vec![0; self.compressor.gzip_compress_bound(self.raw.len())];
-        // The bound is large enough by its contract.
-        let bytes = self.compressor.gzip_compress(&self.raw, &mut member).unwrap_or_default();
-        member.truncate(bytes);
-        member
+        gzip::compress_with(&mut self.compressor, &self.raw)
     }
 
     fn push_plain(&self, packing: &mut Packing, batch: &Batch, item: usize, key: String) {

@@ -2,14 +2,13 @@
 //! full-jitter backoff, bounded by tries and by time.
 
 use std::cell::{Cell, RefCell};
-use std::pin::pin;
 use std::time::Duration;
 
 use fastrand::Rng;
-use futures_util::future::{Either, select};
 use futures_util::{StreamExt, stream};
 
 use super::{Pacer, Record};
+use crate::invocation::{Backoff, Within};
 use crate::limits::{
     PUT_RECORD_BATCH_BYTES_MAX, PUT_RECORD_BATCH_ENTRIES_MAX, PUT_RECORDS_BYTES_MAX,
     PUT_RECORDS_ENTRIES_MAX,
@@ -43,10 +42,8 @@ pub struct PutPolicy {
     pub attempts_max: u32,
     /// Calls in flight at the most.
     pub calls_in_flight_max: usize,
-    /// The first backoff is random in 0…this; each further one may be twice as long.
-    pub backoff_ms: u64,
-    /// No backoff is longer.
-    pub backoff_ms_max: u64,
+    /// Pauses before records that were refused are put again.
+    pub backoff: Backoff,
     /// Make one call at a time, and none before the entries refused by an earlier one are
     /// accepted: records keep their order but for entries refused within one call.
     pub in_order: bool,
@@ -111,6 +108,7 @@ pub async fn put_all<P: PutRecords, C: Clock>(
         hold: Cell::new(false),
     };
     let mut attempts = vec![0u32; records.len()];
+    let mut accepted = 0;
     let mut pending: Vec<usize> = (0..records.len()).collect();
     let mut exhausted = Vec::new();
     let mut reason = String::new();
@@ -120,7 +118,7 @@ pub async fn put_all<P: PutRecords, C: Clock>(
         pending.clear();
         for (record, entry) in entries {
             match entry {
-                Entry::Accepted => continue,
+                Entry::Accepted => accepted += 1,
                 Entry::NotTried => pending.push(record),
                 Entry::Refused(why) => {
                     attempts[record] += 1;
@@ -138,12 +136,12 @@ pub async fn put_all<P: PutRecords, C: Clock>(
             break;
         }
         let tried = pending.iter().map(|&record| attempts[record]).max().unwrap_or(0);
-        let backoff_ms = rng.u64(..=backoff_ceiling_ms(policy, tried));
-        if clock.epoch_ms() + backoff_ms >= cutoff_epoch_ms {
+        let pause = policy.backoff.pause(tried, rng);
+        if clock.epoch_ms() + pause.as_millis() as u64 >= cutoff_epoch_ms {
             run.stop(Stopped::DeadlineReached(reason.clone()));
             break;
         }
-        clock.sleep(Duration::from_millis(backoff_ms)).await;
+        clock.sleep(pause).await;
     }
 
     if !exhausted.is_empty() {
@@ -153,12 +151,8 @@ pub async fn put_all<P: PutRecords, C: Clock>(
     report.remaining = exhausted;
     report.remaining.append(&mut pending);
     report.remaining.sort_unstable();
+    assert_eq!(accepted + report.remaining.len(), records.len(), "every record is accounted for");
     report
-}
-
-fn backoff_ceiling_ms(policy: &PutPolicy, tried: u32) -> u64 {
-    let doublings = tried.saturating_sub(1).min(32);
-    policy.backoff_ms.saturating_mul(1 << doublings).min(policy.backoff_ms_max)
 }
 
 /// What one try did to a record.
@@ -225,15 +219,11 @@ impl<P: PutRecords, C: Clock> Run<'_, P, C> {
         }
 
         self.report.borrow_mut().calls += 1;
-        let answer = pin!(self.port.put_records(&entries));
-        let cutoff = pin!(self.clock.sleep(Duration::from_millis(self.ms_left())));
-        let answer = match select(answer, cutoff).await {
-            Either::Left((answer, _)) => answer,
-            Either::Right(_) => {
-                self.count_unknown(entries.len());
-                self.stop(Stopped::DeadlineReached("a call was cut off".to_owned()));
-                return refused("a call was cut off");
-            }
+        let answer = self.port.put_records(&entries);
+        let Some(answer) = self.clock.within(self.ms_left(), answer).await else {
+            self.count_unknown(entries.len());
+            self.stop(Stopped::DeadlineReached("a call was cut off".to_owned()));
+            return refused("a call was cut off");
         };
         match answer {
             Ok(refusals) if refusals.len() == entries.len() => {

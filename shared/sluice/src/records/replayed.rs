@@ -14,7 +14,6 @@ pub const MARK: &str = "replayed:";
 
 /// The record with its mark, or as it is when it has the mark already; `false` when there is no
 /// room for one, and it goes without.
-#[must_use]
 pub fn mark(record: Record) -> (Record, bool) {
     if record.partition_key.starts_with(MARK) {
         return (record, true);
@@ -31,13 +30,11 @@ pub fn mark(record: Record) -> (Record, bool) {
 }
 
 /// The partition key that a record had before it was marked.
-#[must_use]
 pub fn original_key(partition_key: &str) -> &str {
     partition_key.strip_prefix(MARK).unwrap_or(partition_key)
 }
 
 /// The hash key that the record had in the stream that it came from.
-#[must_use]
 pub fn hash_key(partition_key: &str) -> u128 {
     u128::from_be_bytes(Md5::digest(original_key(partition_key).as_bytes()).into())
 }

@@ -63,7 +63,6 @@ impl Spread {
 }
 
 /// The partition key of a log stream: `group:stream` where that fits, else the MD5 of it.
-#[must_use]
 pub fn log_stream_key(log_group: &str, log_stream: &str) -> String {
     let key = format!("{log_group}:{log_stream}");
     if key.chars().count() <= PARTITION_KEY_CHARS_MAX {

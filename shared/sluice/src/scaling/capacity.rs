@@ -7,16 +7,15 @@ use crate::limits::{SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND};
 /// Bytes and records a second.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Rate {
-    /// Bytes a second.
+    /// Payload bytes per second.
     pub bytes: f64,
-    /// Records a second.
+    /// Kinesis records per second.
     pub records: f64,
 }
 
 impl Rate {
     /// What one shard can be used for: its own limits, or what its processors can send, whichever
     /// is less.
-    #[must_use]
     pub fn of_shard(sent_by_its_processors: Self) -> Self {
         Self {
             bytes: sent_by_its_processors.bytes.min(SHARD_BYTES_PER_SECOND as f64),
@@ -25,32 +24,27 @@ impl Rate {
     }
 
     /// The larger of both, limit by limit.
-    #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self { bytes: self.bytes.max(other.bytes), records: self.records.max(other.records) }
     }
 
-    /// Both together.
-    #[must_use]
+    /// The sum, limit by limit.
     pub fn plus(self, other: Self) -> Self {
         Self { bytes: self.bytes + other.bytes, records: self.records + other.records }
     }
 
-    /// So many times as much.
-    #[must_use]
+    /// `factor` times as much of both.
     pub fn times(self, factor: f64) -> Self {
         Self { bytes: self.bytes * factor, records: self.records * factor }
     }
 
     /// The share of `capacity` that this rate uses: of bytes or records, whichever is nearer its
     /// limit.
-    #[must_use]
     pub fn utilization_of(self, capacity: Self) -> f64 {
         (self.bytes / capacity.bytes).max(self.records / capacity.records)
     }
 
     /// The least number of shards that carries this rate at `target_utilization`.
-    #[must_use]
     pub fn shards_needed(self, shard: Self, target_utilization: f64) -> u32 {
         // A hair below a whole number is that number: 0.8 is no binary fraction.
         let shards = (self.utilization_of(shard) / target_utilization - 1e-9).ceil();

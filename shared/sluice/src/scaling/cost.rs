@@ -1,9 +1,8 @@
-//! What shards cost.
+//! What open shards cost, by `SHARD_HOUR_DOLLARS`.
 
 use crate::limits::SHARD_HOUR_DOLLARS;
 
 /// Dollars an hour for `shards` open shards.
-#[must_use]
 pub fn dollars_per_hour(shards: u32) -> f64 {
     f64::from(shards) * SHARD_HOUR_DOLLARS
 }

@@ -31,34 +31,29 @@ pub struct Lease {
 
 impl Lease {
     /// A new one for a function that ends within `timeout_seconds`.
-    #[must_use]
     pub fn draw(now_ms: u64, timeout_seconds: u64, rng: &mut Rng) -> Self {
         let until_seconds = now_ms / 1_000 + timeout_seconds + MARGIN_SECONDS;
         Self { holder: format!("{:016x}", rng.u64(..)), until_seconds }
     }
 
     /// Reads the tag; a missing, free or damaged one is nobody's.
-    #[must_use]
     pub fn from_tags(tags: &BTreeMap<String, String>) -> Option<Self> {
         let (holder, until) = tags.get(TAG_LEASE)?.trim().split_once(' ')?;
         Some(Self { holder: holder.to_owned(), until_seconds: until.trim().parse().ok()? })
     }
 
     /// The tag of a lease that is held.
-    #[must_use]
     pub fn to_tags(&self) -> BTreeMap<String, String> {
         let value = format!("{} {}", self.holder, self.until_seconds);
         BTreeMap::from([(TAG_LEASE.to_owned(), value)])
     }
 
     /// The tag of a lease that nobody holds.
-    #[must_use]
     pub fn free() -> BTreeMap<String, String> {
         BTreeMap::from([(TAG_LEASE.to_owned(), "0".to_owned())])
     }
 
     /// Whether it is still in force.
-    #[must_use]
     pub fn is_valid(&self, now_ms: u64) -> bool {
         now_ms / 1_000 < self.until_seconds
     }

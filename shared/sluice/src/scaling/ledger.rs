@@ -6,7 +6,7 @@ use crate::limits::RESHARD_WINDOW_SECONDS;
 /// neither colon nor comma in a tag.
 pub const TAG_RESHARDS: &str = "sluice/reshards";
 
-/// More entries than this do not fit a tag's 256 characters.
+/// A tag's 256 characters have room for this many entries.
 const ENTRIES_MAX: usize = 22;
 
 /// When UpdateShardCount was called, oldest first.
@@ -16,9 +16,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Reads the tag. What is no number is left out: a damaged tag must not stop the scaler, and
-    /// AWS refuses the call that is one too many.
-    #[must_use]
+    /// Reads the tag, leaving out what is not a number: a malformed tag must not stop scaling, and AWS
+    /// refuses the call that is one too many.
     pub fn parse(tag: &str) -> Self {
         let mut epoch_seconds: Vec<u64> =
             tag.split_whitespace().filter_map(|entry| entry.parse().ok()).collect();
@@ -26,8 +25,7 @@ impl Ledger {
         Self { epoch_seconds }
     }
 
-    /// The tag's value.
-    #[must_use]
+    /// The value of the tag [`TAG_RESHARDS`].
     pub fn to_tag(&self) -> String {
         let entries: Vec<String> = self.epoch_seconds.iter().map(u64::to_string).collect();
         entries.join(" ")
@@ -35,26 +33,22 @@ impl Ledger {
 
     /// Calls within the 24 hours before `now_ms`. A call that a faster clock noted in the future
     /// counts, too.
-    #[must_use]
     pub fn used(&self, now_ms: u64) -> u32 {
         let since = (now_ms / 1_000).saturating_sub(RESHARD_WINDOW_SECONDS);
         self.epoch_seconds.iter().filter(|&&second| second > since).count() as u32
     }
 
     /// Calls that are left of `calls_max`.
-    #[must_use]
     pub fn left(&self, now_ms: u64, calls_max: u32) -> u32 {
         calls_max.saturating_sub(self.used(now_ms))
     }
 
     /// The ledger with a call at `now_ms` and without what is too old to count.
-    #[must_use]
     pub fn with_call(&self, now_ms: u64) -> Self {
         self.with(now_ms, now_ms)
     }
 
     /// The ledger without the call that was noted at `now_ms`.
-    #[must_use]
     pub fn without_call(&self, now_ms: u64) -> Self {
         let mut epoch_seconds = self.epoch_seconds.clone();
         if let Some(noted) = epoch_seconds.iter().position(|&second| second == now_ms / 1_000) {

@@ -1,37 +1,50 @@
-//! What was seen.
+//! What an invocation saw, and why it looked.
 
 use super::{Lease, Ledger, Rate, ShardMetricsSeen};
 use crate::ports::{AlarmState, QueueMapping, Shard, StreamStatus};
 
-/// Why a scaling function runs. It changes what is wanted only when a person or a plan says so;
-/// all else is read off the world.
+/// Why a scaling function runs. Only an order or a plan changes what is wanted; all else is read off
+/// the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wake {
-    /// An alarm went off.
+pub enum Trigger {
+    /// This alarm went off.
     Alarm(String),
-    /// The schedule that looks whether something is pending.
+    /// The schedule that looks every minute whether something is pending.
     Reconcile,
     /// The schedule in off-peak hours.
     OffPeak,
-    /// A plan: at least so many shards for a while.
+    /// A plan: at least this many shards for a while.
     Floor(Floor),
-    /// A person: exactly so many shards.
-    Person(u32),
+    /// An order: exactly this many shards.
+    Manual(u32),
 }
 
-/// At least `shards` until `until_ms`.
+impl Trigger {
+    /// What log queries filter on.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Alarm(_) => "alarm",
+            Self::Reconcile => "reconcile",
+            Self::OffPeak => "off-peak",
+            Self::Floor(_) => "floor",
+            Self::Manual(_) => "manual",
+        }
+    }
+}
+
+/// A planned floor: at least `shards` shards until `until_ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Floor {
-    /// Shards.
+    /// The fewest shards while it is in force.
     pub shards: u32,
-    /// Milliseconds since 1970.
+    /// When it ends, in milliseconds since 1970.
     pub until_ms: u64,
 }
 
 /// A function whose reserved concurrency follows the shards.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FunctionSeen {
-    /// Its name.
+    /// `FunctionName`.
     pub name: String,
     /// Its share of shards × `ConcurrencyPerShard`.
     pub share: f64,
@@ -46,7 +59,6 @@ pub struct FunctionSeen {
 
 impl FunctionSeen {
     /// How many may run at once; `None` when only the account's limit says.
-    #[must_use]
     pub fn limit(&self) -> Option<u32> {
         self.mapping.as_ref().map_or(self.reserved, |mapping| mapping.maximum)
     }
@@ -66,22 +78,22 @@ pub enum AlarmLimit {
 /// An alarm of the stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlarmSeen {
-    /// Its name.
+    /// `AlarmName`.
     pub name: String,
-    /// What it watches.
+    /// What it watches, which says whether its threshold follows the shards.
     pub limit: AlarmLimit,
-    /// Its state.
+    /// `StateValue`.
     pub state: AlarmState,
-    /// Its threshold, a sum over its period.
+    /// `Threshold`, a sum over the period.
     pub threshold: f64,
-    /// Its period.
+    /// `Period`, in seconds.
     pub period_seconds: u32,
 }
 
 /// A shard with what it is offered, where that is known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ShardLoad {
-    /// The shard.
+    /// The shard and its hash keys.
     pub shard: Shard,
     /// Accepted and refused; `None` without shard-level metrics.
     pub offered: Option<Rate>,
@@ -122,11 +134,11 @@ pub struct Load {
 pub struct Observation {
     /// When, in milliseconds since 1970.
     pub now_ms: u64,
-    /// Why it looked.
-    pub wake: Wake,
-    /// The stream's status.
+    /// What the function was invoked for.
+    pub trigger: Trigger,
+    /// `StreamStatus`: only an ACTIVE stream can be resharded.
     pub status: StreamStatus,
-    /// Its open shards.
+    /// `OpenShardCount`.
     pub open_shards: u32,
     /// Where an earlier wake-up wanted to go and has not arrived.
     pub goal: Option<u32>,
@@ -142,7 +154,7 @@ pub struct Observation {
     pub lease: Option<Lease>,
     /// Concurrency that the account can still reserve, when that is known.
     pub reservable_concurrency: Option<u32>,
-    /// The stream's alarms.
+    /// The alarms that may invoke scale-up, as far as they exist.
     pub alarms: Vec<AlarmSeen>,
     /// Its load; `None` when nothing was pending that it could decide.
     pub load: Option<Load>,
@@ -157,23 +169,20 @@ pub struct Observation {
 
 impl Observation {
     /// Whether an alarm says that something is scarce.
-    #[must_use]
     pub fn is_alarmed(&self) -> bool {
         self.alarms.iter().any(|alarm| alarm.state == AlarmState::Alarm)
     }
 
     /// Whether the alarm on refused records says that some are.
-    #[must_use]
     pub fn is_refusing(&self) -> bool {
         let is_refused = |alarm: &AlarmSeen| alarm.limit == AlarmLimit::Refused;
         self.alarms.iter().any(|alarm| is_refused(alarm) && alarm.state == AlarmState::Alarm)
     }
 
     /// The plan that is in force now.
-    #[must_use]
     pub fn floor_in_force(&self) -> Option<Floor> {
-        let planned = match self.wake {
-            Wake::Floor(floor) => Some(floor),
+        let planned = match self.trigger {
+            Trigger::Floor(floor) => Some(floor),
             _ => self.floor,
         };
         planned.filter(|floor| floor.until_ms > self.now_ms)

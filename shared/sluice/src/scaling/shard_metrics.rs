@@ -13,9 +13,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use super::observation::MinuteLoad;
-use super::{Act, Decision, Observation, Policy, Rate, Refusal, StreamStatus};
-
 /// The metrics that show a hot shard: what it takes and what it refuses.
 pub const SHARD_METRICS_READ: [&str; 3] =
     ["IncomingBytes", "IncomingRecords", "WriteProvisionedThroughputExceeded"];
@@ -28,25 +25,12 @@ pub const SHARD_METRICS_ALL: usize = 7;
 /// last suspicion, then the metrics.
 pub const TAG_SHARD_METRICS: &str = "sluice/shard-metrics";
 
-/// So many of the last [`MINUTES`] must look like a hot shard before anything is switched on: one
-/// alone may be a burst within seconds, which an evenly used stream refuses, too.
-const MINUTES_SUSPICIOUS: usize = 3;
-/// See [`MINUTES_SUSPICIOUS`].
-const MINUTES: usize = 5;
-
-/// Fewer refused records than this share of what an even shard is asked to take are no matter. Of a
-/// shard and not of the stream, which would not notice one hot shard of a hundred.
-const REFUSED_SHARE_MIN: f64 = 0.05;
-
-/// Without a suspicion for so long, what was switched on is switched off. Metrics are billed by the
-/// hour, so that less would save nothing.
+/// After this long without a suspicion, what was switched on is switched off. Metrics are billed by
+/// the hour, so less would save nothing.
 pub const CALM_MS: u64 = 60 * 60_000;
 
-/// At most one switch, or one try of one, in so long.
+/// At most one switch, or one attempt, in this time.
 pub const PAUSE_MS: u64 = 5 * 60_000;
-
-/// A lasting suspicion is noted anew when its note is older than this.
-const NOTED_AGE_MS_MAX: u64 = 5 * 60_000;
 
 /// `ShardLevelMetrics`: who switches the metrics of each shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +69,6 @@ pub struct Switched {
 
 impl Switched {
     /// Reads the tag; a damaged one is nothing noted, so that nothing is switched off.
-    #[must_use]
     pub fn from_tag(tag: &str) -> Self {
         let mut words = tag.split_whitespace();
         let mut ms = || words.next()?.parse::<u64>().ok()?.checked_mul(1_000);
@@ -93,8 +76,7 @@ impl Switched {
         Self { changed_ms, suspected_ms, metrics: words.map(str::to_owned).collect() }
     }
 
-    /// The tag's value.
-    #[must_use]
+    /// The value of the tag [`TAG_SHARD_METRICS`].
     pub fn to_tag(&self) -> String {
         let mut tag = format!("{} {}", self.changed_ms / 1_000, self.suspected_ms / 1_000);
         for metric in &self.metrics {
@@ -112,13 +94,12 @@ pub struct ShardMetricsSeen {
     pub mode: ShardLevelMetrics,
     /// Those that are on, whoever switched them.
     pub on: BTreeSet<String>,
-    /// What was noted.
+    /// What scaling noted that it switched on.
     pub switched: Switched,
 }
 
 impl ShardMetricsSeen {
     /// Those that would show a hot shard and are off.
-    #[must_use]
     pub fn missing(&self) -> BTreeSet<String> {
         let is_off = |metric: &&str| !self.on.contains(*metric) && !self.on.contains("ALL");
         SHARD_METRICS_READ.into_iter().filter(is_off).map(str::to_owned).collect()
@@ -126,7 +107,7 @@ impl ShardMetricsSeen {
 
     /// Those that are on because scaling switched them on. Nobody's of ours once a person has asked
     /// for all of them.
-    fn ours(&self) -> BTreeSet<String> {
+    pub(super) fn ours(&self) -> BTreeSet<String> {
         if self.on.len() >= SHARD_METRICS_ALL || self.on.contains("ALL") {
             return BTreeSet::new();
         }
@@ -136,16 +117,16 @@ impl ShardMetricsSeen {
 
 /// One call about shard-level metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ShardMetricsAct {
+pub enum ShardMetricsAction {
     /// Write the note to the stream's tags.
     Note(Switched),
-    /// EnableEnhancedMonitoring.
+    /// Call `EnableEnhancedMonitoring` for these metrics.
     Enable(BTreeSet<String>),
-    /// DisableEnhancedMonitoring.
+    /// Call `DisableEnhancedMonitoring` for these metrics.
     Disable(BTreeSet<String>),
 }
 
-impl fmt::Display for ShardMetricsAct {
+impl fmt::Display for ShardMetricsAction {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Note(_) => Ok(()),
@@ -162,93 +143,6 @@ impl fmt::Display for ShardMetricsAct {
             ),
         }
     }
-}
-
-/// Adds to scale-up's `decision` what is to be done about shard-level metrics.
-pub fn decide_shard_metrics(policy: &Policy, seen: &Observation, decision: &mut Decision) {
-    // A stream that is not ACTIVE takes no switch, and is looked at in a minute again.
-    if seen.status != StreamStatus::Active {
-        return;
-    }
-    let metrics = &seen.shard_metrics;
-    let switched = &metrics.switched;
-    match metrics.mode {
-        ShardLevelMetrics::Auto => {}
-        ShardLevelMetrics::Always => {
-            // They are the template's now.
-            if !switched.metrics.is_empty() {
-                note(decision, Switched { metrics: BTreeSet::new(), ..switched.clone() });
-            }
-            return;
-        }
-        ShardLevelMetrics::Never => {
-            if !metrics.ours().is_empty() {
-                decision.refused.push(Refusal::ShardMetricsLeftOn);
-            }
-            return;
-        }
-    }
-    let is_free = seen.now_ms.saturating_sub(switched.changed_ms) >= PAUSE_MS
-        && decision.shards_after() == seen.open_shards
-        && decision.goal == seen.open_shards;
-    if is_suspected(policy, seen, decision) {
-        let missing = metrics.missing();
-        let age_ms = seen.now_ms.saturating_sub(switched.suspected_ms);
-        let suspected = Switched { suspected_ms: seen.now_ms, ..switched.clone() };
-        if missing.is_empty() {
-            if !switched.metrics.is_empty() && age_ms >= NOTED_AGE_MS_MAX {
-                note(decision, suspected);
-            }
-        } else if is_free {
-            let ours = metrics.ours().union(&missing).cloned().collect();
-            note(decision, Switched { changed_ms: seen.now_ms, metrics: ours, ..suspected });
-            decision.acts.push(Act::ShardMetrics(ShardMetricsAct::Enable(missing)));
-        }
-        return;
-    }
-    if switched.metrics.is_empty() {
-        return;
-    }
-    let ours = metrics.ours();
-    let none = Switched { metrics: BTreeSet::new(), ..switched.clone() };
-    let is_calm = seen.now_ms.saturating_sub(switched.suspected_ms) >= CALM_MS;
-    if ours.is_empty() {
-        // Never switched on, switched off by others, or a person wants all of them.
-        note(decision, none);
-    } else if is_calm && is_free && !seen.is_alarmed() {
-        // Noted still until they are off: metrics that nobody answers for would be billed for ever.
-        note(decision, Switched { changed_ms: seen.now_ms, ..switched.clone() });
-        decision.acts.push(Act::ShardMetrics(ShardMetricsAct::Disable(ours)));
-        note(decision, Switched { changed_ms: seen.now_ms, ..none });
-    }
-}
-
-fn note(decision: &mut Decision, switched: Switched) {
-    decision.acts.push(Act::ShardMetrics(ShardMetricsAct::Note(switched)));
-}
-
-/// Whether a shard may be hot: the stream refuses, does not want to grow, could be split, and had
-/// room in most of the last minutes in which it refused.
-fn is_suspected(policy: &Policy, seen: &Observation, decision: &Decision) -> bool {
-    if !seen.is_refusing()
-        || decision.goal != seen.open_shards
-        || seen.open_shards >= policy.shard_count_max
-    {
-        return false;
-    }
-    let minutes = seen.load.iter().flat_map(|load| load.minutes.iter().rev()).take(MINUTES);
-    minutes.filter(|minute| is_suspicious(policy, minute)).count() >= MINUTES_SUSPICIOUS
-}
-
-/// Whether the minute refused records while as many shards as were open then had room. With the
-/// shards of now, the overload before a doubling would look like room.
-fn is_suspicious(policy: &Policy, minute: &MinuteLoad) -> bool {
-    let Some(open_shards) = minute.open_shards else { return false };
-    let Rate { records, .. } = minute.accepted;
-    let capacity = policy.shard_capacity().times(f64::from(open_shards));
-    let refused = minute.refused_records;
-    refused > (records + refused) / f64::from(open_shards) * REFUSED_SHARE_MIN
-        && minute.accepted.utilization_of(capacity) < policy.target_utilization
 }
 
 #[cfg(test)]

@@ -12,14 +12,14 @@ const ORDERED: &str = "ordered";
 /// A plan: shards, and the epoch second until which it is in force; `0` when there is none.
 pub const TAG_FLOOR: &str = "sluice/floor";
 
-/// The remembered state.
+/// What one invocation leaves for the next.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
     /// Where an earlier wake-up wanted to go and has not arrived.
     pub goal: Option<u32>,
     /// Whether a person wants that goal, and not the load.
     pub is_goal_ordered: bool,
-    /// A plan.
+    /// The planned floor, until it ends.
     pub floor: Option<Floor>,
     /// The calls of the last 24 hours.
     pub reshards: Ledger,
@@ -27,7 +27,6 @@ pub struct State {
 
 impl State {
     /// Reads the tags; a missing or damaged one is nothing remembered.
-    #[must_use]
     pub fn from_tags(tags: &BTreeMap<String, String>) -> Self {
         let mut goal_tag =
             tags.get(TAG_GOAL).map(|tag| tag.split_whitespace()).into_iter().flatten();
@@ -42,8 +41,7 @@ impl State {
         Self { goal, is_goal_ordered, floor, reshards }
     }
 
-    /// The tags.
-    #[must_use]
+    /// The tags that hold it.
     pub fn to_tags(&self) -> BTreeMap<String, String> {
         let floor = self.floor.map(|floor| format!("{} {}", floor.shards, floor.until_ms / 1_000));
         let mut goal = self.goal.unwrap_or(0).to_string();

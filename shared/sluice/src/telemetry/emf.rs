@@ -45,7 +45,6 @@ pub struct EmfLine {
 
 impl EmfLine {
     /// An empty line at `timestamp_ms` under `dimensions`.
-    #[must_use]
     pub fn new(timestamp_ms: u64, dimensions: &[(&'static str, &str)]) -> Self {
         let members =
             dimensions.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
@@ -90,7 +89,6 @@ impl EmfLine {
     }
 
     /// The line, without a newline.
-    #[must_use]
     pub fn to_line(&self) -> String {
         let mut line = Map::new();
         line.insert(

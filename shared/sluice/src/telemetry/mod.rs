@@ -1,10 +1,10 @@
 //! What functions say about themselves: metrics as lines in the embedded metric format.
 
 pub mod emf;
-pub mod fate;
+pub mod outcome;
 
 pub use emf::{EmfLine, Unit};
-pub use fate::{Fate, FatesByMinute};
+pub use outcome::{Outcome, OutcomesByMinute};
 
 /// The namespace of every metric.
 pub const NAMESPACE: &str = "Sluice";

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sluice::delivery::{DeadLetter, Occasion, Reason, Replay, replayed_event};
+use sluice::delivery::{DeadLetter, Invocation, Reason, Replay, replayed_event};
 use sluice::logs::SubscriptionEvent;
 use sluice::ports::Message;
 use sluice_simulated::logs;
@@ -81,7 +81,7 @@ fn check(input: &[u8]) {
         Ok(before) => {
             let event = event.expect("what can be decoded can be replayed");
             let after = SubscriptionEvent::parse(event.as_bytes()).expect("an event");
-            assert_eq!((after.data, after.replay), (before.data, Some(replay)));
+            assert_eq!((Replay::of(&after), after.data), (Some(replay), before.data));
         }
         // What has two marks is no event to the processor; a replay gives it the one of its own.
         Err(_) if marks_in(&body) > 1 => {}
@@ -91,9 +91,9 @@ fn check(input: &[u8]) {
             assert!(!decoded, "a replay made an event of something else");
         }
     }
-    let occasion = Occasion { now_ms: sent_ms, replay: Some(replay) };
+    let invocation = Invocation { now_ms: sent_ms, replay: Some(replay) };
     let detail = text("ErrorMessage").unwrap_or_default();
-    let again = DeadLetter::undecodable("{}", received.reason, detail, occasion);
+    let again = DeadLetter::undecodable("{}", received.reason, detail, invocation);
     assert_eq!((again.attempts, again.dead_lettered_ms), (replay.attempt, replay.dead_lettered_ms));
     check_as_sent(&again);
 }

@@ -1,7 +1,7 @@
 //! The event as Lambda hands it over, and its way through a replay.
 
 use serde_json::json;
-use sluice::delivery::{DeadLetter, Occasion, Replay, replayed_event};
+use sluice::delivery::{DeadLetter, Invocation, Reason, Replay, replayed_event};
 use sluice::logs::{Decoder, SubscriptionEvent};
 use sluice_simulated::logs;
 
@@ -38,7 +38,7 @@ fn check(event: &[u8]) {
     match (&parsed, expected) {
         (Ok(parsed), Some(data)) => {
             assert_eq!(parsed.data, data);
-            check_replay_mark(text, parsed.replay);
+            check_replay_mark(text, Replay::of(parsed));
         }
         (Err(_), Some(_)) => panic!("an event with data was refused"),
         (Ok(_), None) => panic!("an event without data was taken"),
@@ -48,7 +48,7 @@ fn check(event: &[u8]) {
     if let Ok(parsed) = &parsed {
         let once = replayed_event(text, REPLAY).expect("what can be decoded can be replayed");
         let again = SubscriptionEvent::parse(once.as_bytes()).expect("a replay is an event");
-        assert_eq!((&again.data, again.replay), (&parsed.data, Some(REPLAY)));
+        assert_eq!((&again.data, Replay::of(&again)), (&parsed.data, Some(REPLAY)));
         let twice = replayed_event(&once, REPLAY);
         assert_eq!(twice.as_deref(), Some(&*once), "replays do not pile up");
     }
@@ -56,8 +56,9 @@ fn check(event: &[u8]) {
     if let (Err(error), Ok(_)) =
         (decoded, serde_json::from_str::<&serde_json::value::RawValue>(text))
     {
-        let occasion = Occasion { now_ms: 5, replay: Some(REPLAY) };
-        let letter = DeadLetter::undecodable(text, error.reason(), &error.to_string(), occasion);
+        let invocation = Invocation { now_ms: 5, replay: Some(REPLAY) };
+        let letter =
+            DeadLetter::undecodable(text, Reason::from(&error), &error.to_string(), invocation);
         assert!(sqs_takes(&letter.body) && sqs_takes(&letter.detail), "SQS refuses {letter:?}");
         assert_eq!((letter.attempts, letter.dead_lettered_ms), (3, 7));
         if let Ok(parsed) = parsed {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sluice::delivery::{DeadLetter, Occasion, Reason};
+use sluice::delivery::{DeadLetter, Invocation, Reason};
 use sluice::limits::{PARTITION_KEY_CHARS_MAX, SQS_MESSAGE_BYTES_MAX};
 use sluice::logs::{
     Batch, DecodeError, Decoder, Envelope, LogEvent, MessageType, Passthrough, Payload,
@@ -145,8 +145,8 @@ fn check_items(payload: &Payload<'_>) {
 fn check_remainder(text: &[u8], payload: &Payload<'_>) {
     let mut rng = rng_of(text);
     let events: Vec<usize> = (0..payload.events()).filter(|_| rng.bool()).collect();
-    let occasion = Occasion { now_ms: 1, replay: None };
-    let letters = DeadLetter::remainder(payload, &events, Reason::Deadline, "why", occasion);
+    let invocation = Invocation { now_ms: 1, replay: None };
+    let letters = DeadLetter::remainder(payload, &events, Reason::Deadline, "why", invocation);
     let mut expected = events.iter().map(|&event| payload.json_of(event));
     for letter in letters {
         assert!(letter.body.len() < SQS_MESSAGE_BYTES_MAX || letter.log_events == Some(1));

@@ -21,7 +21,7 @@ use sluice_simulated::{
     Account, Cloud, CloudMetrics, Control, Firehose, Queue, Stream, VirtualClock,
     event_source_mapping, logs,
 };
-use stream_replayer::Wake;
+use stream_replayer::{Progress, Trigger};
 
 /// Whichever way `FILL` of a metric that was never published goes.
 pub const ANSWERS: [Unpublished; 2] = [Unpublished::IsFilled, Unpublished::StaysEmpty];
@@ -254,15 +254,26 @@ impl World {
     pub async fn scale_up(&self, event: &str) {
         let config = self.configuration.scale_up.clone();
         let control = Control::new(Rc::clone(&self.cloud), "scale-up");
-        let function = scale_up::ScaleUp::new(config, control, self.clock(), self.printed.clone());
+        let function = scale_up::ScaleUp::new(
+            config,
+            control,
+            self.clock(),
+            self.printed.clone(),
+            Rng::with_seed(1),
+        );
         function.handle(event).await.expect("scale-up");
     }
 
     pub async fn scale_down(&self, event: &str) {
         let config = self.configuration.scale_down.clone();
         let control = Control::new(Rc::clone(&self.cloud), "scale-down");
-        let function =
-            scale_down::ScaleDown::new(config, control, self.clock(), self.printed.clone());
+        let function = scale_down::ScaleDown::new(
+            config,
+            control,
+            self.clock(),
+            self.printed.clone(),
+            Rng::with_seed(2),
+        );
         function.handle(event).await.expect("scale-down");
     }
 
@@ -295,12 +306,13 @@ impl World {
 
     /// What a run of the stream replayer prints.
     pub fn replay_the_past(&self) {
-        let wake =
+        let trigger =
             r#"{"from":"2026-11-21T08:00:00Z","until":"2026-11-21T09:00:00Z","target":"stream:x"}"#;
-        let wake = Wake::parse(wake).expect("a wake-up");
+        let trigger = Trigger::parse(trigger).expect("a trigger");
         let config = &self.configuration.stream_replayer;
-        let report = stream_replayer::Report::new(config, &wake);
-        self.printed.emit(&report.to_line(config, wake.until, self.clock().epoch_ms()));
+        let progress = Progress::new(&config.stream_name, &trigger, Vec::new());
+        let report = stream_replayer::Report::new(config, &trigger, &progress);
+        self.printed.emit(&report.to_line(config, trigger.until, self.clock().epoch_ms()));
     }
 
     /// Lets a minute end.

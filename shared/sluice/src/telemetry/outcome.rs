@@ -17,7 +17,7 @@ const MINUTES_MAX: usize = 60;
 
 /// What became of one log event in an invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Outcome {
     /// Nobody answers for it: it came in and is lost.
     Lost,
     /// The transform left it out.
@@ -32,9 +32,9 @@ pub enum Fate {
     NotSettled,
 }
 
-/// Log events by fate.
+/// Log events by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Fates {
+pub struct Outcomes {
     /// All of them that are settled.
     pub came_in: u64,
     /// Left out by the transform.
@@ -47,32 +47,33 @@ pub struct Fates {
     pub quarantined: u64,
 }
 
-impl Fates {
-    fn count(&mut self, fate: Fate) {
-        let fates = match fate {
-            Fate::Filtered => &mut self.filtered,
-            Fate::Delivered => &mut self.delivered,
-            Fate::DeadLettered => &mut self.dead_lettered,
-            Fate::Quarantined => &mut self.quarantined,
-            Fate::Lost | Fate::NotSettled => return,
+impl Outcomes {
+    fn count(&mut self, outcome: Outcome) {
+        let outcomes = match outcome {
+            Outcome::Filtered => &mut self.filtered,
+            Outcome::Delivered => &mut self.delivered,
+            Outcome::DeadLettered => &mut self.dead_lettered,
+            Outcome::Quarantined => &mut self.quarantined,
+            Outcome::Lost | Outcome::NotSettled => return,
         };
-        *fates += 1;
+        *outcomes += 1;
     }
 }
 
-/// Log events by fate and by the minute in which they happened.
+/// Log events by outcome and by the minute in which they happened.
 #[derive(Debug, Default)]
-pub struct FatesByMinute {
-    minutes: BTreeMap<u64, Fates>,
+pub struct OutcomesByMinute {
+    minutes: BTreeMap<u64, Outcomes>,
     /// Settled events whose timestamp CloudWatch would not accept, or beyond the minutes that are printed.
     pub outside: u64,
 }
 
-impl FatesByMinute {
+impl OutcomesByMinute {
     /// Counts events that came in at `now_ms`: each with its timestamp, in milliseconds since 1970.
-    pub fn count(&mut self, events: impl Iterator<Item = (i64, Fate)>, now_ms: u64) {
+    pub fn count(&mut self, events: impl Iterator<Item = (i64, Outcome)>, now_ms: u64) {
         let accepted = now_ms.saturating_sub(METRIC_AGE_MS_MAX)..=now_ms + METRIC_AHEAD_MS_MAX;
-        for (timestamp_ms, fate) in events.filter(|&(_, fate)| fate != Fate::NotSettled) {
+        for (timestamp_ms, outcome) in events.filter(|&(_, outcome)| outcome != Outcome::NotSettled)
+        {
             // The whole minute must be acceptable, for it is the minute's begin that is sent.
             let minute_ms = u64::try_from(timestamp_ms).ok().map(|ms| ms - ms % MINUTE_MS);
             let minute_ms = minute_ms.filter(|minute_ms| {
@@ -83,23 +84,23 @@ impl FatesByMinute {
                 self.outside += 1;
                 continue;
             };
-            let fates = self.minutes.entry(minute_ms).or_default();
-            fates.came_in += 1;
-            fates.count(fate);
+            let outcomes = self.minutes.entry(minute_ms).or_default();
+            outcomes.came_in += 1;
+            outcomes.count(outcome);
         }
     }
 
-    /// One EMF line a minute, under that minute's timestamp. A fate that nothing met is left out:
+    /// One EMF line a minute, under that minute's timestamp. A outcome that nothing met is left out:
     /// the line is printed for every invocation, and CloudWatch Logs bills it by the byte.
     pub fn to_lines(&self, dimensions: &[(&'static str, &str)]) -> Vec<String> {
-        let to_line = |(&minute_ms, fates): (&u64, &Fates)| {
+        let to_line = |(&minute_ms, outcomes): (&u64, &Outcomes)| {
             let mut line = EmfLine::new(minute_ms, dimensions);
-            line.metric("EventTimeIn", Unit::Count, fates.came_in);
+            line.metric("EventTimeIn", Unit::Count, outcomes.came_in);
             for (name, count) in [
-                ("EventTimeDelivered", fates.delivered),
-                ("EventTimeFiltered", fates.filtered),
-                ("EventTimeDeadLettered", fates.dead_lettered),
-                ("EventTimeQuarantined", fates.quarantined),
+                ("EventTimeDelivered", outcomes.delivered),
+                ("EventTimeFiltered", outcomes.filtered),
+                ("EventTimeDeadLettered", outcomes.dead_lettered),
+                ("EventTimeQuarantined", outcomes.quarantined),
             ] {
                 if count > 0 {
                     line.metric(name, Unit::Count, count);
@@ -119,24 +120,24 @@ mod tests {
 
     const NOW_MS: u64 = 1_795_219_230_000;
 
-    fn lines(events: &[(i64, Fate)]) -> (Vec<Value>, u64) {
-        let mut fates = FatesByMinute::default();
-        fates.count(events.iter().copied(), NOW_MS);
-        let lines = fates.to_lines(&[("FunctionName", "f")]);
+    fn lines(events: &[(i64, Outcome)]) -> (Vec<Value>, u64) {
+        let mut outcomes = OutcomesByMinute::default();
+        outcomes.count(events.iter().copied(), NOW_MS);
+        let lines = outcomes.to_lines(&[("FunctionName", "f")]);
         let lines = lines.iter().map(|line| serde_json::from_str(line).expect("JSON"));
-        (lines.collect(), fates.outside)
+        (lines.collect(), outcomes.outside)
     }
 
     #[test]
     fn each_event_counts_in_its_own_minute() {
         let now_ms = NOW_MS as i64;
         let (lines, outside) = lines(&[
-            (now_ms, Fate::Delivered),
-            (now_ms - 30_000, Fate::Filtered),
-            (now_ms - 30_001, Fate::DeadLettered),
-            (now_ms - 40_000, Fate::Quarantined),
-            (now_ms - 45_000, Fate::Lost),
-            (now_ms - 50_000, Fate::NotSettled),
+            (now_ms, Outcome::Delivered),
+            (now_ms - 30_000, Outcome::Filtered),
+            (now_ms - 30_001, Outcome::DeadLettered),
+            (now_ms - 40_000, Outcome::Quarantined),
+            (now_ms - 45_000, Outcome::Lost),
+            (now_ms - 50_000, Outcome::NotSettled),
         ]);
         assert_eq!(outside, 0);
         let of = |line: &Value| {
@@ -155,20 +156,20 @@ mod tests {
         let now_ms = NOW_MS as i64;
         let (day_ms, hour_ms) = (86_400_000, 3_600_000);
         let (lines, outside) = lines(&[
-            (now_ms - 14 * day_ms - 60_000, Fate::Delivered),
-            (now_ms + 2 * hour_ms + 60_000, Fate::Delivered),
-            (i64::MIN, Fate::Delivered),
-            (i64::MAX, Fate::Delivered),
-            (now_ms - 14 * day_ms + 60_000, Fate::Delivered),
-            (now_ms + 2 * hour_ms, Fate::Delivered),
+            (now_ms - 14 * day_ms - 60_000, Outcome::Delivered),
+            (now_ms + 2 * hour_ms + 60_000, Outcome::Delivered),
+            (i64::MIN, Outcome::Delivered),
+            (i64::MAX, Outcome::Delivered),
+            (now_ms - 14 * day_ms + 60_000, Outcome::Delivered),
+            (now_ms + 2 * hour_ms, Outcome::Delivered),
         ]);
         assert_eq!((lines.len(), outside), (2, 4));
     }
 
     #[test]
     fn the_number_of_lines_is_bounded() {
-        let events: Vec<(i64, Fate)> = (0..100)
-            .flat_map(|minute| [(NOW_MS as i64 - minute * 60_000, Fate::Delivered); 2])
+        let events: Vec<(i64, Outcome)> = (0..100)
+            .flat_map(|minute| [(NOW_MS as i64 - minute * 60_000, Outcome::Delivered); 2])
             .collect();
         assert_eq!(lines(&events).1, 80);
         assert_eq!(lines(&events).0.len(), MINUTES_MAX);

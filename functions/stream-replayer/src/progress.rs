@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sluice::ports::{ReadFrom, ShardLineage};
 
-use crate::wake::{Moment, Resume, Wake};
+use crate::event::{Moment, Resume, Trigger};
 
 /// How a shard ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,10 +24,10 @@ struct Cursor {
 }
 
 /// The shards of the window by id. Kinesis numbers shards as it makes them, so parents come before
-/// their children, and "all up to this one" says which are done: a plan is as long as the shards
+/// their children, and "all up to this one" says which are done: a progress is as long as the shards
 /// that are read at once.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct Progress {
     stream: String,
     from_ms: u64,
     until_ms: u64,
@@ -48,16 +48,15 @@ pub struct Plan {
     pub set_aside: u64,
 }
 
-impl Plan {
-    /// A plan over the listed shards, from the beginning or from where `wake` says.
-    #[must_use]
-    pub fn new(stream: &str, wake: &Wake, mut shards: Vec<ShardLineage>) -> Self {
+impl Progress {
+    /// A progress over the listed shards, from the beginning or from where `trigger` says.
+    pub fn new(stream: &str, trigger: &Trigger, mut shards: Vec<ShardLineage>) -> Self {
         shards.sort_by(|one, other| one.id.cmp(&other.id));
-        let resume = wake.resume.clone();
+        let resume = trigger.resume.clone();
         let begun = resume.as_ref().map(|resume| resume.begun.clone()).unwrap_or_default();
         let next = shards.partition_point(|shard| shard.id <= begun);
-        let from_ms = resume.as_ref().map_or(wake.from, |resume| resume.reached).0;
-        let from_ms = from_ms.max(wake.from.0);
+        let from_ms = resume.as_ref().map_or(trigger.from, |resume| resume.reached).0;
+        let from_ms = from_ms.max(trigger.from.0);
         let set_aside = resume.as_ref().map_or(0, |resume| resume.set_aside);
         let (records, under_way) =
             resume.map_or_else(Default::default, |resume| (resume.records, resume.shards));
@@ -70,7 +69,7 @@ impl Plan {
         Self {
             stream: stream.to_owned(),
             from_ms,
-            until_ms: wake.until.0,
+            until_ms: trigger.until.0,
             next,
             begun,
             expired: all - active.len(),
@@ -84,31 +83,26 @@ impl Plan {
     }
 
     /// Shards that are listed.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.shards.len()
     }
 
     /// Whether no shard is listed.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.shards.is_empty()
     }
 
     /// Shards that are not done.
-    #[must_use]
     pub fn left(&self) -> usize {
         self.active.len() + self.shards.len() - self.next
     }
 
     /// Shards that were under way and are gone by retention.
-    #[must_use]
     pub fn expired(&self) -> usize {
         self.expired
     }
 
     /// The shards under way.
-    #[must_use]
     pub fn under_way(&self) -> Vec<String> {
         self.active.keys().cloned().collect()
     }
@@ -160,7 +154,6 @@ impl Plan {
     }
 
     /// Where a shard goes on: at `from_ms` when it gave nothing yet.
-    #[must_use]
     pub fn read_from(&self, id: &str, from_ms: u64) -> ReadFrom {
         match self.active.get(id).map(|cursor| cursor.after.as_str()) {
             None | Some("") => ReadFrom::At(from_ms),
@@ -169,7 +162,6 @@ impl Plan {
     }
 
     /// The target has everything that arrived before.
-    #[must_use]
     pub fn reached_ms(&self) -> u64 {
         // A child begins where its parents end, and is no further than they are.
         let waiting = self.shards[self.next..].iter().map(|shard| self.begins_ms(shard));
@@ -178,7 +170,6 @@ impl Plan {
     }
 
     /// What goes on from here.
-    #[must_use]
     pub fn resume(&self) -> Resume {
         Resume {
             stream: self.stream.clone(),
@@ -202,11 +193,11 @@ mod tests {
 
     use super::*;
 
-    fn wake() -> Wake {
-        Wake::parse(
+    fn trigger() -> Trigger {
+        Trigger::parse(
             r#"{"from":"2026-11-21T08:00:00Z","until":"2026-11-21T09:00:00Z","target":"stream:x"}"#,
         )
-        .expect("a wake-up")
+        .expect("a trigger")
     }
 
     fn id(number: usize) -> String {
@@ -217,56 +208,62 @@ mod tests {
         ShardLineage { id: id(number), parents: parents.iter().map(|&parent| id(parent)).collect() }
     }
 
-    fn plan(shards: &[(usize, &[usize])]) -> Plan {
+    fn progress(shards: &[(usize, &[usize])]) -> Progress {
         let shards = shards.iter().map(|&(number, parents)| shard(number, parents)).collect();
-        Plan::new("logs", &wake(), shards)
+        Progress::new("logs", &trigger(), shards)
     }
 
     #[test]
     fn children_wait_for_both_parents() {
-        let mut plan = plan(&[(2, &[0, 1]), (0, &[]), (1, &[])]);
-        assert_eq!([plan.begin(8), plan.begin(8), plan.begin(8)], [Some(id(0)), Some(id(1)), None]);
-        plan.finish(&id(1), End::Closed);
-        assert_eq!(plan.begin(8), None);
-        plan.finish(&id(0), End::Closed);
-        assert_eq!(plan.begin(8), Some(id(2)));
-        plan.finish(&id(2), End::Until);
-        assert_eq!((plan.left(), plan.reached_ms()), (0, wake().until.0));
+        let mut progress = progress(&[(2, &[0, 1]), (0, &[]), (1, &[])]);
+        assert_eq!(
+            [progress.begin(8), progress.begin(8), progress.begin(8)],
+            [Some(id(0)), Some(id(1)), None]
+        );
+        progress.finish(&id(1), End::Closed);
+        assert_eq!(progress.begin(8), None);
+        progress.finish(&id(0), End::Closed);
+        assert_eq!(progress.begin(8), Some(id(2)));
+        progress.finish(&id(2), End::Until);
+        assert_eq!((progress.left(), progress.reached_ms()), (0, trigger().until.0));
     }
 
     #[test]
     fn no_more_shards_are_under_way_than_may_be() {
-        let mut plan = plan(&[(0, &[]), (1, &[]), (2, &[])]);
-        assert_eq!([plan.begin(2), plan.begin(2), plan.begin(2)], [Some(id(0)), Some(id(1)), None]);
+        let mut progress = progress(&[(0, &[]), (1, &[]), (2, &[])]);
+        assert_eq!(
+            [progress.begin(2), progress.begin(2), progress.begin(2)],
+            [Some(id(0)), Some(id(1)), None]
+        );
     }
 
     #[test]
     fn what_began_after_the_window_is_not_read() {
-        let mut plan = plan(&[(0, &[]), (1, &[0]), (2, &[0]), (3, &[1, 2])]);
-        assert_eq!(plan.begin(8), Some(id(0)));
-        plan.finish(&id(0), End::Until);
-        assert_eq!((plan.begin(8), plan.left()), (None, 0));
+        let mut progress = progress(&[(0, &[]), (1, &[0]), (2, &[0]), (3, &[1, 2])]);
+        assert_eq!(progress.begin(8), Some(id(0)));
+        progress.finish(&id(0), End::Until);
+        assert_eq!((progress.begin(8), progress.left()), (None, 0));
     }
 
     #[test]
     fn parents_that_are_gone_by_retention_hold_nobody_up() {
-        let mut plan = plan(&[(7, &[3]), (8, &[3])]);
-        assert_eq!([plan.begin(8), plan.begin(8)], [Some(id(7)), Some(id(8))]);
+        let mut progress = progress(&[(7, &[3]), (8, &[3])]);
+        assert_eq!([progress.begin(8), progress.begin(8)], [Some(id(7)), Some(id(8))]);
     }
 
     #[test]
     fn it_goes_on_where_it_was() {
         let shards: Vec<ShardLineage> = (0..6).map(|number| shard(number, &[])).collect();
-        let mut first = Plan::new("logs", &wake(), shards.clone());
+        let mut first = Progress::new("logs", &trigger(), shards.clone());
         (0..3).for_each(|_| _ = first.begin(3));
         first.finish(&id(0), End::Until);
-        first.advance(&id(1), "49", wake().from.0 + 60_000, 5);
+        first.advance(&id(1), "49", trigger().from.0 + 60_000, 5);
         let resume = first.resume();
         assert_eq!(
             resume.shards,
             BTreeMap::from([(id(1), "49".to_owned()), (id(2), String::new())])
         );
-        let mut second = Plan::new("logs", &wake().going_on(resume, 1), shards);
+        let mut second = Progress::new("logs", &trigger().resumed(resume, 1), shards);
         assert_eq!(second.under_way(), [id(1), id(2)]);
         assert_eq!(second.read_from(&id(1), 7), ReadFrom::After("49".to_owned()));
         assert_eq!(second.read_from(&id(2), 7), ReadFrom::At(7));
@@ -276,16 +273,16 @@ mod tests {
 
     #[test]
     fn the_slowest_shard_says_how_far_it_is() {
-        let from_ms = wake().from.0;
-        let mut plan = plan(&[(0, &[]), (1, &[]), (2, &[0])]);
-        assert!(plan.begin(2).is_some() && plan.begin(2).is_some());
-        plan.advance(&id(0), "1", from_ms + 9_000, 1);
-        assert_eq!(plan.reached_ms(), from_ms);
-        plan.advance(&id(1), "1", from_ms + 5_000, 1);
+        let from_ms = trigger().from.0;
+        let mut progress = progress(&[(0, &[]), (1, &[]), (2, &[0])]);
+        assert!(progress.begin(2).is_some() && progress.begin(2).is_some());
+        progress.advance(&id(0), "1", from_ms + 9_000, 1);
+        assert_eq!(progress.reached_ms(), from_ms);
+        progress.advance(&id(1), "1", from_ms + 5_000, 1);
         // The waiting child is not further than its parent, which is not further than the window.
-        assert_eq!(plan.reached_ms(), from_ms);
-        plan.finish(&id(0), End::Closed);
-        assert_eq!(plan.reached_ms(), from_ms + 5_000);
+        assert_eq!(progress.reached_ms(), from_ms);
+        progress.finish(&id(0), End::Closed);
+        assert_eq!(progress.reached_ms(), from_ms + 5_000);
     }
 
     #[test]
@@ -294,27 +291,30 @@ mod tests {
             stream: "logs".to_owned(),
             begun: id(5),
             shards: BTreeMap::from([(id(3), "1".to_owned()), (id(5), "2".to_owned())]),
-            reached: wake().from,
+            reached: trigger().from,
             records: 0,
             set_aside: 0,
         };
-        let plan =
-            Plan::new("logs", &wake().going_on(resume, 1), vec![shard(5, &[]), shard(6, &[])]);
-        assert_eq!((plan.expired(), plan.left()), (1, 2));
+        let progress = Progress::new(
+            "logs",
+            &trigger().resumed(resume, 1),
+            vec![shard(5, &[]), shard(6, &[])],
+        );
+        assert_eq!((progress.expired(), progress.left()), (1, 2));
     }
 
     #[test]
     fn what_it_remembers_does_not_grow_with_the_shards() {
         let shards = (0..10_000).map(|number| shard(number, &[])).collect();
-        let mut plan = Plan::new("logs", &wake(), shards);
-        while let Some(id) = plan.begin(32) {
-            plan.advance(&id, &"4".repeat(56), 0, 1);
-            if plan.active.len() == 32 && plan.left() > 5_000 {
-                plan.finish(&id, End::Until);
+        let mut progress = Progress::new("logs", &trigger(), shards);
+        while let Some(id) = progress.begin(32) {
+            progress.advance(&id, &"4".repeat(56), 0, 1);
+            if progress.active.len() == 32 && progress.left() > 5_000 {
+                progress.finish(&id, End::Until);
             }
         }
-        let text = wake().going_on(plan.resume(), 1_000).to_text();
-        assert_eq!(plan.active.len(), 32);
+        let text = trigger().resumed(progress.resume(), 1_000).to_text();
+        assert_eq!(progress.active.len(), 32);
         assert!(text.len() < 4_000, "{} bytes", text.len());
         assert!(text.len() < INVOKE_LATER_EVENT_BYTES_MAX / 10);
     }

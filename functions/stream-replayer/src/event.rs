@@ -1,4 +1,4 @@
-//! What wakes the replayer: a window, a target and how to fill it, from a person; the same with how
+//! What triggers a replay: a window, a target and how to fill it, from a person; the same with how
 //! far it came, from itself or out of a log line.
 
 use std::collections::BTreeMap;
@@ -9,12 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use sluice::{quote, time};
 
+use crate::config::{BYTES_PER_SECOND_MAX, RECORDS_PER_SECOND_MAX};
 use crate::filter::Filter;
-
-/// Ours: 10,000 shards full of single records.
-pub const RECORDS_PER_SECOND_MAX: u32 = 10_000_000;
-/// Ours: 10,000 shards.
-pub const BYTES_PER_SECOND_MAX: u64 = 10_000_000_000;
 
 /// Characters of a parser's error, which may name all of a long member.
 const ERROR_CHARS_MAX: usize = 300;
@@ -63,7 +59,6 @@ impl From<Moment> for String {
     }
 }
 
-/// Where records go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Target {
@@ -145,17 +140,16 @@ pub struct Resume {
     pub set_aside: u64,
 }
 
-/// A wake-up.
+/// What to replay, where to and how fast.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Wake {
-    /// Records that arrived then or later,
+pub struct Trigger {
+    /// Where the window begins: what arrived at this time is in it.
     #[serde(deserialize_with = "from_time")]
     pub from: Moment,
-    /// and before then.
+    /// Where it ends: what arrived at this time is not in it.
     #[serde(deserialize_with = "until_time")]
     pub until: Moment,
-    /// Where they go.
     pub target: Target,
     /// Which of them; all when it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -188,47 +182,44 @@ fn is_none(records: &u64) -> bool {
     *records == 0
 }
 
-/// The event wakes nobody.
+/// The event is not a trigger.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the event is not {{\"from\": time, \"until\": time, \"target\": \"function:NAME\" or \
      \"stream:NAME\"}} with \"filter\", \"recordsPerSecond\", \"bytesPerSecond\", \
      \"allowSameStream\", \"dryRun\" or \"resume\": {0}"
 )]
-pub struct UnknownWake(String);
+pub struct UnknownEvent(String);
 
-impl Wake {
+impl Trigger {
     /// Parses the event, given as the JSON text that Lambda hands over.
-    pub fn parse(event: &str) -> Result<Self, UnknownWake> {
-        let wake: Self = serde_json::from_str(event).map_err(|error| {
-            UnknownWake(error.to_string().chars().take(ERROR_CHARS_MAX).collect())
+    pub fn parse(event: &str) -> Result<Self, UnknownEvent> {
+        let trigger: Self = serde_json::from_str(event).map_err(|error| {
+            UnknownEvent(error.to_string().chars().take(ERROR_CHARS_MAX).collect())
         })?;
-        let refuse = |what: String| Err(UnknownWake(what));
-        if wake.from >= wake.until {
-            return refuse(format!("from {} is not before until {}", wake.from, wake.until));
+        let refuse = |what: String| Err(UnknownEvent(what));
+        if trigger.from >= trigger.until {
+            return refuse(format!("from {} is not before until {}", trigger.from, trigger.until));
         }
-        if wake.records_per_second.is_some_and(|n| !(1..=RECORDS_PER_SECOND_MAX).contains(&n)) {
+        if trigger.records_per_second.is_some_and(|n| !(1..=RECORDS_PER_SECOND_MAX).contains(&n)) {
             return refuse(format!("recordsPerSecond is not 1 to {RECORDS_PER_SECOND_MAX}"));
         }
-        if wake.bytes_per_second.is_some_and(|n| !(1..=BYTES_PER_SECOND_MAX).contains(&n)) {
+        if trigger.bytes_per_second.is_some_and(|n| !(1..=BYTES_PER_SECOND_MAX).contains(&n)) {
             return refuse(format!("bytesPerSecond is not 1 to {BYTES_PER_SECOND_MAX}"));
         }
-        if let Some(problem) = wake.filter.as_ref().and_then(Filter::problem) {
+        if let Some(problem) = trigger.filter.as_ref().and_then(Filter::problem) {
             return refuse(problem);
         }
-        Ok(wake)
+        Ok(trigger)
     }
 
     /// The event that goes on from `resume`, in the same chain or, by a person, in a new one.
-    #[must_use]
-    pub fn going_on(&self, resume: Resume, hop: u32) -> Self {
+    pub fn resumed(&self, resume: Resume, hop: u32) -> Self {
         Self { resume: Some(resume), hop, ..self.clone() }
     }
 
-    /// The event's text.
-    #[must_use]
     pub fn to_text(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+        serde_json::to_string(self).expect("text and numbers are JSON")
     }
 }
 
@@ -239,26 +230,26 @@ mod tests {
     const PLAIN: &str = r#"{"from":"2026-11-21T08:00:00Z","until":"2026-11-21T09:00:00Z","target":"function:archiver"}"#;
 
     #[test]
-    fn a_person_and_the_replayer_itself_wake_it() {
-        let wake = Wake::parse(PLAIN).expect("a wake-up");
-        assert_eq!(wake.until.0 - wake.from.0, 3_600_000);
-        assert_eq!(wake.target, Target::Function("archiver".to_owned()));
-        assert_eq!(wake.to_text(), PLAIN);
+    fn a_person_and_the_replayer_itself_trigger_it() {
+        let trigger = Trigger::parse(PLAIN).expect("a trigger");
+        assert_eq!(trigger.until.0 - trigger.from.0, 3_600_000);
+        assert_eq!(trigger.target, Target::Function("archiver".to_owned()));
+        assert_eq!(trigger.to_text(), PLAIN);
         let resume = Resume {
             stream: "logs".to_owned(),
             begun: "shardId-000000000001".to_owned(),
             shards: BTreeMap::from([("shardId-000000000001".to_owned(), "49".to_owned())]),
-            reached: wake.from,
+            reached: trigger.from,
             records: 5,
             set_aside: 2,
         };
-        let next = wake.going_on(resume, 1);
-        assert_eq!(Wake::parse(&next.to_text()), Ok(next));
+        let next = trigger.resumed(resume, 1);
+        assert_eq!(Trigger::parse(&next.to_text()), Ok(next));
     }
 
     #[test]
     fn a_time_is_read_however_aws_writes_it() {
-        let from_ms = Wake::parse(PLAIN).expect("a wake-up").from.0;
+        let from_ms = Trigger::parse(PLAIN).expect("a trigger").from.0;
         for from in [
             r#""2026-11-21T09:00:00+01:00""#,
             r#""2026-11-21T08:00:00.000+0000""#,
@@ -268,10 +259,10 @@ mod tests {
             "1795248000000",
         ] {
             let event = PLAIN.replacen(r#""2026-11-21T08:00:00Z""#, from, 1);
-            assert_eq!(Wake::parse(&event).expect(from).from.0, from_ms, "{from}");
+            assert_eq!(Trigger::parse(&event).expect(from).from.0, from_ms, "{from}");
         }
         let fraction = PLAIN.replace("08:00:00Z", "08:00:00.250Z");
-        let from = Wake::parse(&fraction).expect("a wake-up").from;
+        let from = Trigger::parse(&fraction).expect("a trigger").from;
         assert_eq!(from.to_string(), "2026-11-21T08:00:00.25Z");
     }
 
@@ -314,7 +305,7 @@ mod tests {
             (with(&format!(r#""{}":1"#, "x".repeat(100_000))), "unknown field"),
             (PLAIN.replace("08:00:00Z", &"9".repeat(100_000)), "is not a time"),
         ] {
-            let refused = Wake::parse(&event).expect_err(&event).to_string();
+            let refused = Trigger::parse(&event).expect_err(&event).to_string();
             assert!(refused.contains(named), "{event}: {refused}");
             assert!(refused.contains("allowSameStream"), "{refused}");
             assert!(refused.len() < 800, "{refused}");
