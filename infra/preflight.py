@@ -26,12 +26,10 @@ from typing import Any
 import boto3
 import botocore.exceptions as failures
 from botocore.config import Config
+from limits import SHARD_BYTES_PER_SECOND, UNRESERVED_CONCURRENCY_MIN
 from template import STACKS, Resource, Template
 
 STOPS, WARNS = "stops", "warns"
-# What Lambda keeps for functions without a reservation. An account with a quota of 10 or 50 can reserve nothing.
-# (Lambda developer guide, "Configuring reserved concurrency", read November 2026)
-UNRESERVED_MIN = 100
 LAMBDA_CONCURRENCY_QUOTA = "L-B99A9384"
 # (CloudWatch Logs quotas, read November 2026)
 FILTERS_A_GROUP_MAX = 2
@@ -45,8 +43,6 @@ FIREHOSE_MIB_ELSEWHERE = 1
 # Seconds after which NAT gateways and interface endpoints drop an idle connection. (VPC user guide, "NAT gateways"; AWS
 # PrivateLink guide, "Access an AWS service using an interface VPC endpoint", read November 2026)
 IDLE_SECONDS = 350
-# One shard's bytes a second. (Kinesis quotas)
-SHARD_BYTES = 1_000_000
 DENIED = {
     "AccessDenied", "AccessDeniedException", "AuthorizationError", "AuthorizationErrorException", "NotAuthorized",
     "UnauthorizedOperation", "Forbidden",
@@ -508,13 +504,13 @@ class Preflight:
         stack = ", ".join(planned.launch.name for planned in self._planned if planned.of("AWS::Lambda::Function"))
         request = (
             f"aws service-quotas request-service-quota-increase --service-code lambda --quota-code {LAMBDA_CONCURRENCY_QUOTA} "
-            f"--desired-value {max(1000, quota + more + UNRESERVED_MIN)} --region {self.region}"
+            f"--desired-value {max(1000, quota + more + UNRESERVED_CONCURRENCY_MIN)} --region {self.region}"
         )
         optional = all("ReserveConcurrency" in planned.template.parameters for planned in self._planned if planned.of("AWS::Lambda::Function"))
-        if more and unreserved - more < UNRESERVED_MIN:
+        if more and unreserved - more < UNRESERVED_CONCURRENCY_MIN:
             yield Finding(
                 STOPS, "lambda-concurrency", stack,
-                f"{', '.join(f'{name} reserves {count}' for name, count in reserved.items())}: Lambda would refuse, since it keeps {UNRESERVED_MIN} of the account's {quota:,} concurrent executions unreserved, and {unreserved:,} are",
+                f"{', '.join(f'{name} reserves {count}' for name, count in reserved.items())}: Lambda would refuse, since it keeps {UNRESERVED_CONCURRENCY_MIN} of the account's {quota:,} concurrent executions unreserved, and {unreserved:,} are",
                 request + (', or launch with PARAMETERS="ReserveConcurrency=false"' if optional else ""),
             )  # fmt: skip
             return
@@ -522,7 +518,7 @@ class Preflight:
             followers = [one for one in planned.values.get("ProcessorFunctions", "").split(",") if one.strip()]
             shares = sum(float(one.partition("=")[2] or 1) for one in followers)
             most = math.ceil(planned.number("ShardCountMax") * planned.number("ConcurrencyPerShard", 1) * shares)
-            if planned.of("AWS::Lambda::Function") and followers and most > unreserved - more - UNRESERVED_MIN + sum(reserved.values()):
+            if planned.of("AWS::Lambda::Function") and followers and most > unreserved - more - UNRESERVED_CONCURRENCY_MIN + sum(reserved.values()):
                 yield Finding(
                     WARNS, "lambda-concurrency-at-peak", planned.launch.name,
                     f"at ShardCountMax={planned.number('ShardCountMax')} the processors may reserve {most:,}, and the account's quota of {quota:,} has room for fewer: shards would stand idle",
@@ -591,7 +587,7 @@ class Preflight:
             scaled = [other for other in self._planned if other.values.get("ShardCountMax") and stream in (other.values.get("StreamName"), other.values.get("ExistingStreamName"))]
             shards = max([other.number("ShardCountMax") for other in scaled if other.of("AWS::Lambda::Function")] + [self._open_shards(stream)] + [other.number("ShardCountInitial") for other in scaled])
             mib = FIREHOSE_MIB.get(self.region, FIREHOSE_MIB_ELSEWHERE) * firehoses
-            if shards * SHARD_BYTES > mib * 2**20:
+            if shards * SHARD_BYTES_PER_SECOND > mib * 2**20:
                 yield Finding(
                     WARNS, "firehose", planned.launch.name,
                     f"{firehoses} Firehose{'s take' if firehoses > 1 else ' takes'} {mib} MiB/s in {self.region} unless the quota was raised, and {stream} may carry {shards} MB/s, more once its records are unpacked: the archive would fall behind, and what it has not read when retention ends is missing from it",

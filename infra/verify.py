@@ -36,6 +36,7 @@ ROOT = HERE.parent
 # The stream is read back with the tests' reader, which rests on a deaggregation library that nobody here wrote.
 sys.path[:0] = [str(HERE), str(ROOT / "tests" / "stacks")]
 
+import limits
 import preflight
 from read_back import Event, Record, archived_event, enveloped, payloads
 from template import Template
@@ -48,14 +49,13 @@ CARRIED_EVENTS, REFUSED_EVENTS_A_SECOND, REFUSED_S = 400, 3_000, 8
 BUSY_EVENTS_A_SECOND, BUSY_MINUTES_MAX = 1_300, 6
 EVENT_BYTES = 120
 # Of one shard, in a minute, at the template's default utilisation.
-SHARD_THRESHOLD = 48_000_000
+SHARD_THRESHOLD = round(0.8 * 60 * limits.SHARD_BYTES_PER_SECOND)
 POISON: dict[str, Any] = {"awslogs": {"data": "dGhpcyBpcyBub3QgZ3ppcA=="}}
 # us-east-1, on-demand list prices, last read 2026. Metrics, alarms and dashboards are billed by the hour.
 USD = {
-    "shard-hour": 0.015, "GB of logs": 0.50, "metric-month": 0.30, "alarm-month": 0.10, "dashboard-month": 3.0,
-    "million put units": 0.014, "million requests": 0.40, "GB-second": 0.0000133334, "thousand metrics read": 0.01,
+    "GB of logs": 0.50, "dashboard-month": 3.0,
 }  # fmt: skip
-HOURS, HOURS_A_MONTH = 1.0, 720
+HOURS = 1.0
 # Of a clean-up, before it calls something left behind.
 LOOKS_MAX = 6
 
@@ -367,7 +367,7 @@ def read(run: Run, stream: str) -> list[Record]:
         iterator = kinesis.get_shard_iterator(StreamName=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
         quiet = 0
         while iterator and quiet < 2:
-            answer = kinesis.get_records(ShardIterator=iterator, Limit=10_000)
+            answer = kinesis.get_records(ShardIterator=iterator, Limit=limits.GET_RECORDS_RECORDS_MAX)
             found += [
                 Record(shard["ShardId"], one["PartitionKey"], one["Data"], round(one["ApproximateArrivalTimestamp"].timestamp() * 1000))
                 for one in answer["Records"]
@@ -1163,9 +1163,9 @@ def price() -> list[tuple[str, float]]:
     shards, metrics, alarms, dashboards = 7, 90, 60, 5
     return [
         (f"{written:,} log events, {gigabytes * 1000:.0f} MB, and the functions' own lines", (gigabytes + 0.05) * USD["GB of logs"]),
-        (f"{shards} shards for {HOURS:.0f} hour", shards * HOURS * USD["shard-hour"]),
-        (f"{written:,} put units at the most, twice", 2 * written / 1e6 * USD["million put units"]),
-        (f"{metrics} metrics, {alarms} alarms, {dashboards} dashboards for {HOURS:.0f} hour", HOURS / HOURS_A_MONTH * (metrics * USD["metric-month"] + alarms * USD["alarm-month"] + dashboards * USD["dashboard-month"])),
+        (f"{shards} shards for {HOURS:.0f} hour", shards * HOURS * limits.SHARD_HOUR_DOLLARS),
+        (f"{written:,} put units at the most, twice", 2 * written / 1e6 * limits.PUT_UNITS_MILLION_DOLLARS),
+        (f"{metrics} metrics, {alarms} alarms, {dashboards} dashboards for {HOURS:.0f} hour", HOURS / limits.HOURS_PER_MONTH * (metrics * limits.METRIC_MONTH_DOLLARS + alarms * limits.ALARM_MONTH_DOLLARS + dashboards * USD["dashboard-month"])),
         ("functions, queues, Firehose, S3, reading metrics", 0.05),
     ]  # fmt: skip
 

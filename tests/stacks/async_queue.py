@@ -6,7 +6,7 @@ Here, as on AWS: a throttled event goes back to the queue, waiting ever longer, 
 function failed gets two more tries; then the raw event goes to the function's dead-letter queue with RequestID,
 ErrorCode and ErrorMessage as message attributes.
 
-Waiting is scaled down, so that a demo ends: the four constants below name AWS's own figures.
+Waiting is scaled down, so that a demo ends: the constants below say by how much.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-THROTTLE_WAIT_FIRST_S = 0.05  # AWS: 1 s
-THROTTLE_WAIT_MAX_S = 1.0  # AWS: 300 s
+from limits import ASYNC_EVENT_AGE_SECONDS_MAX, ASYNC_PAUSE_SECONDS_MAX, ASYNC_PAUSE_SECONDS_MIN
+
+THROTTLE_WAIT_FIRST_S = ASYNC_PAUSE_SECONDS_MIN / 20
+THROTTLE_WAIT_MAX_S = ASYNC_PAUSE_SECONDS_MAX / 300
 ERROR_WAITS_S = (0.5, 1.0)  # AWS: 60 s, then 120 s
-EVENT_AGE_MAX_S = 21_600  # AWS: the same, unless the function says less
 # The event invoke config decides; this is what AWS takes when there is none.
 RETRIES_DEFAULT = 2
 WORKERS = 32
@@ -64,7 +65,7 @@ class Policy:
         config = function.get("config") or function
         return Policy(
             retries_max=RETRIES_DEFAULT if retries is None else int(retries),
-            age_max_s=float(invoke.get("MaximumEventAgeInSeconds") or EVENT_AGE_MAX_S),
+            age_max_s=float(invoke.get("MaximumEventAgeInSeconds") or ASYNC_EVENT_AGE_SECONDS_MAX),
             dead_letter_arn=(config.get("DeadLetterConfig") or {}).get("TargetArn") or "",
         )
 

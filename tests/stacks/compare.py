@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from limits import (
+    PUT_UNIT_BYTES,
+    PUT_UNITS_MILLION_DOLLARS,
+    SHARD_BYTES_PER_SECOND,
+    SHARD_HOUR_DOLLARS,
+    SHARD_RECORDS_PER_SECOND,
+)
 from read_back import Event, Record, enveloped, payloads
-
-# us-east-1, on-demand list prices, last read 2026.
-USD_A_PUT_UNIT = 0.014 / 1e6
-USD_A_SHARD_HOUR = 0.015
-SHARD_BYTES_A_SECOND = 1_000_000
-SHARD_RECORDS_A_SECOND = 1_000
-PUT_UNIT_BYTES = 25 * 1024
 
 
 def identity(event: Event, transform: str) -> Event:
@@ -83,8 +83,8 @@ class Cost:
 
     @staticmethod
     def of(put_units: int, records: int, bytes_out: int) -> Cost:
-        shard_seconds = max(bytes_out / SHARD_BYTES_A_SECOND, records / SHARD_RECORDS_A_SECOND)
-        return Cost(put_units, put_units * USD_A_PUT_UNIT, shard_seconds / 3600 * USD_A_SHARD_HOUR)
+        shard_seconds = max(bytes_out / SHARD_BYTES_PER_SECOND, records / SHARD_RECORDS_PER_SECOND)
+        return Cost(put_units, put_units / 1e6 * PUT_UNITS_MILLION_DOLLARS, shard_seconds / 3600 * SHARD_HOUR_DOLLARS)
 
 
 @dataclass

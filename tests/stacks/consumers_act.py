@@ -15,6 +15,7 @@ from typing import Any
 import engines as local
 import stack
 from compare import identity
+from limits import SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND
 from read_back import Event, Record, archived_event, archived_lines, enveloped, records
 
 ARCHIVE_STACK, REPLAY_STACK = "demo-archive", "demo-stream-replay"
@@ -202,13 +203,13 @@ def play(
     functions = engines.client("lambda")
     functions.update_function_configuration(FunctionName=function, Timeout=REPLAYER_TIMEOUT_S)
     size = sum(record.size for record, _ in window)
-    bytes_per_second = min(max(BYTES_PER_SECOND_MIN, size // REPLAY_S), SHARD_SHARE * shards * 1_000_000)
+    bytes_per_second = min(max(BYTES_PER_SECOND_MIN, size // REPLAY_S), SHARD_SHARE * shards * SHARD_BYTES_PER_SECOND)
     event = {
         "from": moment(begin_ms),
         "until": moment(end_ms),
         "target": f"stream:{REPLAYED}",
         "bytesPerSecond": round(bytes_per_second),
-        "recordsPerSecond": round(SHARD_SHARE * shards * 1_000),
+        "recordsPerSecond": round(SHARD_SHARE * shards * SHARD_RECORDS_PER_SECOND),
     }
     replay_began_s = time.time()
     functions.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event).encode())

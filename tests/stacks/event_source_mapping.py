@@ -21,14 +21,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from limits import GET_RECORDS_RECORDS_MAX, INVOKE_EVENT_BYTES_MAX
+
 # Lambda's basic rate for an empty shard. (Lambda guide; Nov 2026)
 POLL_S = 1.0
 # The simulated AWS: 1 s, doubled up to 60 s.
 RETRY_FIRST_S, RETRY_MAX_S = 0.2, 5.0
-# Of one batch's event. (Lambda quotas; Nov 2026)
-BATCH_BYTES_MAX = 6_000_000
 RECORD_FRAME_BYTES = 500
-READ_RECORDS_MAX = 10_000
 
 
 @dataclass(frozen=True)
@@ -195,7 +194,7 @@ class EventSourceMapping:
         return str(self._kinesis.get_shard_iterator(StreamName=name, ShardId=shard_id, **where)["ShardIterator"])
 
     def _read(self, shard_id: str, shard: Shard, iterator: str) -> str | None:
-        answer = self._kinesis.get_records(ShardIterator=iterator, Limit=READ_RECORDS_MAX)
+        answer = self._kinesis.get_records(ShardIterator=iterator, Limit=GET_RECORDS_RECORDS_MAX)
         found = [event_record(self._settings.stream_arn, shard_id, record) for record in answer["Records"]]
         admitted = self._admit(found) if found else []
         if found:
@@ -314,7 +313,7 @@ def batch_len(waiting: list[dict[str, Any]], batch_size: int) -> int:
     for count, one in enumerate(waiting[:batch_size]):
         kinesis = one["record"]["kinesis"]
         total += len(kinesis["data"]) + len(kinesis["partitionKey"]) + RECORD_FRAME_BYTES
-        if total > BATCH_BYTES_MAX:
+        if total > INVOKE_EVENT_BYTES_MAX:
             return max(1, count)
     return min(batch_size, len(waiting))
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 # The deaggregator must be imported before messages_pb2, which it brings along.
 from aws_kinesis_agg.deaggregator import deaggregate_records
 from engines import ARRIVALS, Engines
+from limits import GET_RECORDS_RECORDS_MAX, PUT_UNIT_BYTES
 
 AGGREGATE_MAGIC = b"\xf3\x89\x9a\xc2"
 GZIP_MAGIC = b"\x1f\x8b\x08"
-PUT_UNIT_BYTES = 25 * 1024
 OBJECTS_COME_S = 0.3
 
 
@@ -93,7 +93,7 @@ def records(engines: Engines, stream_name: str) -> Iterator[Record]:
         )["ShardIterator"]
         empty = 0
         while iterator and empty < 2:
-            answer = kinesis.get_records(ShardIterator=iterator, Limit=10_000)
+            answer = kinesis.get_records(ShardIterator=iterator, Limit=GET_RECORDS_RECORDS_MAX)
             served.extend((shard["ShardId"], record) for record in answer["Records"])
             behind = answer.get("MillisBehindLatest", 0)
             empty = empty + 1 if not answer["Records"] and not behind else 0

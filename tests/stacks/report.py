@@ -14,11 +14,11 @@ from typing import Any
 import consumers_act
 import dashboard
 import failure_act
+from limits import PUT_UNIT_BYTES
 from scaling_act import MINUTE_S, Act
 
 WIDTH, HEIGHT = 640, 260
 LEFT, RIGHT, TOP, BOTTOM = 64, 14, 14, 40
-PUT_UNIT_BYTES = 25 * 1024
 POINTS_MAX = 4_000
 COUNTERS = ("EventsIn", "EventsDelivered", "EventsFiltered", "EventsDeadLettered", "EventsQuarantined", "RecordsOut",
             "PutUnits", "PutTries", "RecordsThrottled")  # fmt: skip
@@ -240,15 +240,15 @@ def record_sizes(facts: Facts) -> str:
     cap = 2 * PUT_UNIT_BYTES
     step = PUT_UNIT_BYTES // 25
     counts = Counter(min(size, cap - 1) // step for size in facts.record_sizes)
-    plot = Plot(cap, max(counts.values()), "record size, KiB (partition key included)", "records",
-                x_label=lambda value: "50+" if value == cap else f"{value / 1024:.0f}",
-                x_ticks=[index * 5 * 1024 for index in range(11)])  # fmt: skip
+    plot = Plot(cap, max(counts.values()), "record size, KB (partition key included)", "records",
+                x_label=lambda value: "50+" if value == cap else f"{value / 1000:.0f}",
+                x_ticks=[index * 5_000 for index in range(11)])  # fmt: skip
     for index, count in counts.items():
-        plot.bar("fa", index * step, (index + 1) * step, count, f"{index * step / 1024:.0f} KiB and up: {count:,} records")
-    plot.mark(PUT_UNIT_BYTES, "25 KiB: one put unit", end=True)
+        plot.bar("fa", index * step, (index + 1) * step, count, f"{index * step / 1000:.0f} KB and up: {count:,} records")
+    plot.mark(PUT_UNIT_BYTES, "25 KB: one put unit", end=True)
     longer = sum(size > PUT_UNIT_BYTES for size in facts.record_sizes)
     mean = sum(facts.record_sizes) / len(facts.record_sizes)
-    text = f"{len(facts.record_sizes):,} records of {mean / 1024:,.1f} KiB on average; {longer:,} larger than one unit."
+    text = f"{len(facts.record_sizes):,} records of {mean / 1000:,.1f} KB on average; {longer:,} larger than one unit."
     return card("Record sizes against the unit that is billed", text, plot.svg("Record sizes"))
 
 

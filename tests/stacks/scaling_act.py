@@ -19,7 +19,7 @@ from read_back import Event, records
 # One CloudWatch minute, in seconds of wall time. What the template gives in seconds of that clock shrinks alike.
 MINUTE_S = 3.0
 SHARDS = 2
-SHARDS_MAX = 8
+DEMO_SHARDS_MAX = 8
 # What carries the busy load at 80 %: two steps up from two shards, to six or more as the engine's timing has it.
 SHARDS_ENOUGH = 6
 STREAM = "demo-scaling"
@@ -183,7 +183,7 @@ def play(
             "StreamName": STREAM,
             "ShardCountInitial": SHARDS,
             "ShardCountDefault": SHARDS,
-            "ShardCountMax": SHARDS_MAX,
+            "ShardCountMax": DEMO_SHARDS_MAX,
             "ProcessorFunctions": pipeline.function_name,
             "DrainSeconds": round(600 * MINUTE_S / 60),
             "LookBackMinutes": LOOK_BACK_MINUTES,

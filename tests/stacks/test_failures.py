@@ -14,6 +14,7 @@ import stack
 from compare import Arrivals, events_in
 from conftest import Launch, now_ms, write_logs
 from demo import awslogs
+from limits import PAYLOAD_INFLATED_BYTES_MAX, RECORD_BYTES_MAX
 from read_back import Event, records
 
 
@@ -22,11 +23,8 @@ def data(raw: bytes) -> dict[str, Any]:
 
 
 def bomb() -> bytes:
-    return gzip.compress(b'{"messageType":"DATA_MESSAGE","pad":"' + b"a" * (65 * 1024 * 1024) + b'"}', 9)
+    return gzip.compress(b'{"messageType":"DATA_MESSAGE","pad":"' + b"a" * (PAYLOAD_INFLATED_BYTES_MAX + 1) + b'"}', 9)
 
-
-# Kinesis: data and partition key together.
-RECORD_BYTES_MAX = 1024 * 1024
 
 GOOD = gzip.compress(json.dumps({"messageType": "DATA_MESSAGE", "logEvents": []}).encode() * 50)
 BAD_PAYLOADS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -10,11 +11,13 @@ from typing import Any
 
 import async_queue
 import dashboard
+import limits
 import pytest
 from async_queue import AsyncQueue
 from compare import Arrivals, judge
 from consumers_act import Comparison, first_half
 from demo import BadVariable, Options
+from engines import ROOT
 from metrics_and_alarms import CloudWatch, Metrics, emf_points, key, permits
 from read_back import Event, NotReadable, Record, archived_event, exact_arrival_ms, payloads
 
@@ -282,3 +285,11 @@ def test_the_dashboard_counts_by_event_time() -> None:
     ]
     assert [round(minute.loss_percent, 6) for minute in minutes] == [0, 2]
     assert dashboard.percentiles(lines, "LagOut", (50, 99), 3) == [(60, [3, 100]), (63, [7, 7])]
+
+
+def test_every_limit_of_the_functions_is_known_here_and_none_has_another_number_of_the_same_name() -> None:
+    assert len(limits.CONSTANTS) == limits.SOURCE.read_text().count("pub const ")
+    assert (limits.PUT_UNIT_BYTES, limits.STREAM_BYTES_PER_SECOND_MAX) == (25_000, 10_000 * 1_000_000)
+    own = re.compile(rf"^({'|'.join(limits.CONSTANTS)})\b.*=", re.MULTILINE)
+    python = [*(ROOT / "infra").glob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    assert not {path.name: found for path in python if (found := own.findall(path.read_text()))}

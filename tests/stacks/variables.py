@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Callable, Mapping, NamedTuple, Optional, Sequence
 
+from limits import RECORD_BYTES_MAX
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 LAUNCH = ("deploy-autoscaling", "deploy-log-processing", "deploy-archive", "deploy-stream-replay")
 DEPLOY = (*LAUNCH, "deploy-overview")
@@ -132,7 +134,7 @@ TABLE = (
     ),
     Variable("TRACE", WHAT_IF, existing, "a CSV file of your traffic, instead of generated traffic"),
     Variable("PEAK_MBPS", WHAT_IF, decimal(0.000001, 10_000), "scales the traffic to this peak, in MB/s"),
-    Variable("EVENT_BYTES", WHAT_IF, decimal(1, 1_048_576), "mean size of a log event, in bytes"),
+    Variable("EVENT_BYTES", WHAT_IF, decimal(1, RECORD_BYTES_MAX), "mean size of a log event, in bytes"),
     Variable("ARGS", WHAT_IF, shell_words, "more arguments of the program, as --html report.html"),
     Variable(
         "ARCHITECTURE", ("package", *LAUNCH, "verify"), one_of("arm64", "x86_64"), "arm64 or x86_64; Lambda charges a fifth less for arm64", "arm64"

@@ -4,8 +4,10 @@
 //! Traffic ([`reading`], [`generate`]) flows as a fluid through one stream ([`world`]) while a rule
 //! ([`policies`]) scales it; what no processor takes waits as Lambda's queue lets it wait
 //! ([`waiting`]). [`optimum`] is the limit: the cheapest legal moves for someone who knows the
-//! future. Sluice is played by its own decisions, not by a copy.
+//! future. Sluice is played by its own functions, not by a copy: `account`
+//! is what they see of this world.
 
+mod account;
 pub mod arguments;
 pub mod clock;
 #[cfg(feature = "aws")]

@@ -146,6 +146,12 @@ impl<'a> World<'a> {
         (BEGIN_SECOND + self.second) * 1_000
     }
 
+    /// The number of a minute since 1970, counted from the begin; `None` lies before it.
+    #[must_use]
+    pub fn minute_number(&self, epoch_minute: u64) -> Option<usize> {
+        epoch_minute.checked_sub(BEGIN_SECOND / SECONDS_PER_MINUTE).map(|number| number as usize)
+    }
+
     /// Seconds after midnight.
     #[must_use]
     pub fn second_of_day(&self) -> u64 {
@@ -255,6 +261,16 @@ impl<'a> World<'a> {
             && self.decisions.last().is_some_and(|last| (last.to, &last.error) == (to, &error));
         if !is_told {
             self.decisions.push(Decision { second: self.second, from, to, why, error });
+        }
+    }
+
+    /// Gives the calls that came without a reason theirs.
+    pub fn explain(&mut self, why: impl FnOnce() -> String) {
+        let told = self.decisions.iter().rposition(|decision| !decision.why.is_empty());
+        let silent = &mut self.decisions[told.map_or(0, |told| told + 1)..];
+        if !silent.is_empty() {
+            let why = why();
+            silent.iter_mut().for_each(|decision| decision.why.clone_from(&why));
         }
     }
 

@@ -115,7 +115,14 @@ impl fmt::Display for Happening {
                 write!(out, "{actor}: {name} {input}: {error}")
             }
             Self::Resharded { from, to } => write!(out, "stream: {from} -> {to} open shards"),
-            Self::AlarmChanged { alarm, state } => write!(out, "alarm: {alarm} is {state:?}"),
+            Self::AlarmChanged { alarm, state } => {
+                let state = match state {
+                    AlarmState::Ok => "OK",
+                    AlarmState::Alarm => "ALARM",
+                    AlarmState::InsufficientData => "INSUFFICIENT_DATA",
+                };
+                write!(out, "alarm: {alarm} is {state}")
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One run of a scenario.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write;
 use std::rc::Rc;
 use std::time::Duration;
@@ -95,6 +95,9 @@ pub struct Options {
 pub struct Outcome {
     /// A line a decision and a line a change, with virtual time.
     pub text: String,
+    /// The same in numbers and AWS's names, which no new wording changes: what
+    /// `tests/simulator/expected` holds.
+    pub brief: String,
     /// What must not have happened.
     pub failures: Vec<String>,
     /// Open shards one after another.
@@ -149,12 +152,45 @@ pub fn run(scenario: &Scenario, options: &Options) -> Outcome {
 struct Log {
     clock: VirtualClock,
     lines: Rc<RefCell<Vec<(u64, String)>>>,
+    brief: Rc<RefCell<Vec<(u64, String)>>>,
+    latest_hour: Rc<RefCell<String>>,
+    failed: Rc<Cell<u32>>,
 }
 
 impl Log {
     fn line(&self, epoch_ms: u64, line: String) {
         self.lines.borrow_mut().push((epoch_ms, line));
     }
+
+    fn brief(&self, epoch_ms: u64, line: String) {
+        self.brief.borrow_mut().push((epoch_ms, line));
+    }
+
+    /// What the stream, the load and the functions came to in an hour.
+    fn hour(&self, epoch_ms: u64, cloud: &Cloud) {
+        let fluid = cloud.fluid.borrow();
+        let fluid = fluid.as_ref().expect("a load");
+        let line = format!(
+            "hour: {} shards, {} s behind at most, {:.3} MB waiting, {:.3} MB dead-lettered, {} \
+             invocations failed",
+            cloud.stream.open_shards(),
+            fluid.lag_seconds_max,
+            fluid.waiting().bytes / 1e6,
+            fluid.dead.bytes / 1e6,
+            self.failed.take(),
+        );
+        // The quiet hours after it are like it.
+        if *self.latest_hour.borrow() != line {
+            self.latest_hour.replace(line.clone());
+            self.brief(epoch_ms, line);
+        }
+    }
+}
+
+/// A line for each, in order of time.
+fn text(mut lines: Vec<(u64, String)>) -> String {
+    lines.sort_by_key(|(epoch_ms, _)| *epoch_ms);
+    lines.iter().map(|(epoch_ms, line)| format!("{} {line}\n", time(*epoch_ms))).collect()
 }
 
 /// Takes the decisions out of a function's EMF lines; CloudWatch takes the metrics.
@@ -163,7 +199,7 @@ struct Decisions {
     log: Log,
     metrics: CloudMetrics,
     actor: &'static str,
-    latest: Rc<RefCell<String>>,
+    latest: Rc<RefCell<[String; 2]>>,
 }
 
 impl EmitMetrics for Decisions {
@@ -171,10 +207,20 @@ impl EmitMetrics for Decisions {
         self.metrics.emit(line);
         let line: Value = serde_json::from_str(line).expect("an EMF line is JSON");
         let decision = line["Decision"].as_str().expect("a decision").to_owned();
+        let [open, goal, limit, left] =
+            ["OpenShards", "GoalShards", "ConcurrencyLimit", "ReshardsLeft"].map(|it| &line[it]);
+        let brief = format!("{open} open, goal {goal}, concurrency {limit}, {left} calls left");
         // What is decided every minute is said once.
-        if *self.latest.borrow() != decision {
-            self.log.line(self.log.clock.epoch_ms(), format!("{}: {decision}", self.actor));
-            *self.latest.borrow_mut() = decision;
+        let [latest, latest_brief] = &mut *self.latest.borrow_mut();
+        let now_ms = self.log.clock.epoch_ms();
+        if *latest != decision {
+            self.log.line(now_ms, format!("{}: {decision}", self.actor));
+            *latest = decision;
+        }
+        if *latest_brief != brief {
+            let used = line["Utilization"].as_u64().map_or(String::new(), |it| format!(", {it} %"));
+            self.log.brief(now_ms, format!("{}: {brief}{used}", self.actor));
+            *latest_brief = brief;
         }
     }
 }
@@ -226,6 +272,7 @@ fn start_function(
             let ended = invocation(handling, &life).await;
             if let Err(error) = &ended {
                 log.line(log.clock.epoch_ms(), format!("{actor}: failed: {error}"));
+                log.failed.update(|failed| failed + 1);
             }
             ended.map(|()| "null".to_owned()).map_err(Failure::from)
         }
@@ -479,7 +526,13 @@ async fn simulate(scenario: &Scenario, options: &Options) -> Outcome {
     let policy = scenario.policy.policy();
     let cloud = build(scenario, options, &policy);
     let clock = cloud.clock();
-    let log = Log { clock, lines: Rc::default() };
+    let log = Log {
+        clock,
+        lines: Rc::default(),
+        brief: Rc::default(),
+        latest_hour: Rc::default(),
+        failed: Rc::default(),
+    };
     let disturbed = Rc::new(RefCell::new(0));
     set_faults(&cloud, scenario, options, &disturbed);
     let config = config(scenario, &policy);
@@ -506,6 +559,10 @@ async fn simulate(scenario: &Scenario, options: &Options) -> Outcome {
         for entry in cloud.take_journal() {
             invariants.step(&entry, &cloud);
             log.line(entry.epoch_ms, entry.what.to_string());
+            log.brief(entry.epoch_ms, entry.what.to_string());
+        }
+        if ms.is_multiple_of(3_600_000) {
+            log.hour(BEGIN_EPOCH_MS + ms, &cloud);
         }
         invariants.moment(BEGIN_EPOCH_MS + ms, &cloud);
         for (_, alarm) in cloud.take_fired() {
@@ -627,7 +684,6 @@ fn outcome(
         }
         lines.push((*epoch_ms, format!("VIOLATION: {what}")));
     }
-    lines.sort_by_key(|(epoch_ms, _)| *epoch_ms);
     let fluid = cloud.fluid.borrow();
     let fluid = fluid.as_ref().expect("a load");
     let shards_max = invariants.path.iter().copied().max().unwrap_or(0);
@@ -677,12 +733,15 @@ fn outcome(
         let said = lines.iter().any(|(_, line)| line.contains(text));
         expect(said, format!("nothing says {text:?}"));
     }
-    let mut text = String::new();
-    for (epoch_ms, line) in lines {
-        writeln!(text, "{} {line}", time(epoch_ms)).expect("a string takes everything");
-    }
+    let brief = format!(
+        "{}end: {} control plane calls, ${dollars:.2} for shards, ${:.2} for their metrics\n",
+        text(log.brief.take()),
+        cloud.calls().len(),
+        cloud.shard_metrics_dollars(),
+    );
     Outcome {
-        text,
+        text: text(lines),
+        brief,
         failures,
         path: invariants.path,
         calls: invariants.calls,

@@ -1,11 +1,52 @@
 //! Every scenario, one test each.
 
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
 use simulator::run::command;
 use simulator::scenario::{load, names};
 use simulator::{Options, run};
 
 /// Seeds that every scenario passes with.
 const SEEDS: [u64; 2] = [1, 2];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("expected")
+}
+
+fn logs() -> Vec<String> {
+    let files = fs::read_dir(folder()).expect("a folder").map(|file| file.expect("a file"));
+    let mut names: Vec<_> = files
+        .map(|file| file.path().file_stem().expect("a name").to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The first seed's log as a reviewer reads it: what was decided, called and alarmed.
+fn compare(name: &str, brief: &str) {
+    let path = folder().join(format!("{name}.log"));
+    if env::var_os("UPDATE_EXPECTED").is_some() {
+        fs::write(&path, brief).expect("an expected file can be written");
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    if brief == expected {
+        return;
+    }
+    let (ours, theirs): (Vec<&str>, Vec<&str>) =
+        (brief.lines().collect(), expected.lines().collect());
+    let same = ours.iter().zip(&theirs).take_while(|(ours, theirs)| ours == theirs).count();
+    let some =
+        |lines: &[&str]| lines.iter().skip(same).take(5).copied().collect::<Vec<_>>().join("\n  ");
+    panic!(
+        "{}:{}: expected\n  {}\nbut now\n  {}\nIf that is meant: UPDATE_EXPECTED=1 cargo nextest \
+         run -p simulator, and review the diff.",
+        path.display(),
+        same + 1,
+        some(&theirs),
+        some(&ours)
+    );
+}
 
 fn check(name: &str) {
     let scenario = load(name).expect("a scenario");
@@ -19,6 +60,9 @@ fn check(name: &str) {
             outcome.path,
             command(name, &options)
         );
+        if seed == SEEDS[0] {
+            compare(name, &outcome.brief);
+        }
     }
 }
 
@@ -34,6 +78,7 @@ macro_rules! scenarios {
         #[test]
         fn every_scenario_has_its_test() {
             assert_eq!(names().expect("scenarios"), [$($name),*]);
+            assert_eq!(logs(), [$($name),*]);
         }
     };
 }

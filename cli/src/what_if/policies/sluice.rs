@@ -1,21 +1,16 @@
-//! Sluice itself: the very decisions of `sluice::scaling`, on what CloudWatch shows, with the
-//! defaults of `infra/autoscaling.yaml`.
-//!
-//! This file looks and acts, as `scaling::observe` and `scaling::act` do against AWS; it decides
-//! nothing.
+//! Sluice itself: the very scaling functions, with the defaults of `infra/autoscaling.yaml`. This
+//! file evaluates their alarms and invokes them; `account.rs` plays what they ask.
 
-use std::collections::BTreeSet;
-
+use futures_util::FutureExt;
+use serde_json::{Value, json};
+use sluice::ports::{Alarm, AlarmState};
 use sluice::quote;
-use sluice::scaling::observation::{AlarmLimit, MinuteLoad};
-use sluice::scaling::shard_metrics::Switched;
-use sluice::scaling::state::State;
 use sluice::scaling::{
-    Action, AlarmSeen, AlarmState, Decision, FunctionSeen, Load, Observation, Policy, Rate,
-    ShardLevelMetrics, ShardLoad, ShardMetricsSeen, Trigger, decide, decide_scale_down,
-    decide_scale_up,
+    Observation, Policy, Rate, ShardLevelMetrics, decide_scale_down, decide_scale_up,
 };
+use sluice_autoscaler::{AlarmNames, Autoscaler, ScalingConfig, ScalingError};
 
+use crate::what_if::account::{Account, Moment, Stack};
 use crate::what_if::clock::SECONDS_PER_MINUTE;
 use crate::what_if::template::{parameter, schedule_hours};
 use crate::what_if::world::{Rule, World};
@@ -25,17 +20,18 @@ pub const SOURCE: &str = "docs/internals/scaling.md; the code is shared/sluice/s
 
 /// The off-peak schedule runs every so many seconds.
 const OFF_PEAK_EVERY_SECONDS: u64 = 600;
-/// Metrics that one look at the load reads, with one processor function.
-const METRICS_PER_LOOK: f64 = 11.0;
 /// Alarms are not older than so many minutes when they go off.
 const EVALUATION_MINUTES: usize = 5;
-/// Minutes that ages are taken over, as `scaling::observe` has it.
-const MINUTES_NOW: usize = 5;
 
 /// The hours, UTC, of those who scale down by night only.
 pub const NIGHT_HOURS: (u64, u64) = (1, 5);
 
+const STREAM: &str = "what-if";
 const PROCESSOR: &str = "log-processor";
+const BYTES: &str = "bytes";
+const RECORDS: &str = "records";
+const REFUSED: &str = "refused";
+const FAST: &str = "fast";
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq)]
@@ -210,19 +206,36 @@ impl Parameters {
     }
 }
 
+type Decide = fn(&Policy, &Observation) -> sluice::scaling::Decision;
+
 /// The scaling functions with their tags, alarms and schedules.
 pub struct Sluice {
     parameters: Parameters,
-    state: State,
-    alarms: Vec<AlarmSeen>,
-    reserved: Option<u32>,
+    config: ScalingConfig,
+    stack: Stack,
 }
 
 impl Sluice {
     /// As deployed.
     #[must_use]
     pub fn new(parameters: Parameters) -> Self {
-        Self { parameters, state: State::default(), alarms: Vec::new(), reserved: None }
+        let config = ScalingConfig {
+            stream_name: STREAM.to_owned(),
+            policy: parameters.policy.clone(),
+            functions: vec![(PROCESSOR.to_owned(), 1.0)],
+            alarms: AlarmNames {
+                bytes: BYTES.to_owned(),
+                records: RECORDS.to_owned(),
+                refused: REFUSED.to_owned(),
+                fast: parameters.fast_alarm.then(|| FAST.to_owned()),
+            },
+            // The load is even: no shard is hot.
+            shard_level_metrics: ShardLevelMetrics::Never,
+            dry_run: false,
+            reserve_concurrency: true,
+            timeout_seconds: SECONDS_PER_MINUTE,
+        };
+        Self { parameters, config, stack: Stack::default() }
     }
 
     /// Evaluates the alarms; returns the first that went off.
@@ -236,16 +249,16 @@ impl Sluice {
         let fast = world.metrics.taken_in_latest_tick();
         let record_bytes = world.settings.record_bytes;
         let mut fired = None;
-        for alarm in &mut self.alarms {
-            let is_fast = alarm.period_seconds < SECONDS_PER_MINUTE as u32;
+        for alarm in &mut self.stack.alarms {
+            let is_fast = alarm.name == FAST;
             if !is_fast && !world.is_minute() {
                 continue;
             }
-            let value = match (alarm.limit, is_fast) {
-                (AlarmLimit::Bytes, true) => fast.unwrap_or(0.0) * f64::from(alarm.period_seconds),
-                (AlarmLimit::Bytes, false) => accepted,
-                (AlarmLimit::Records, _) => accepted / record_bytes,
-                (AlarmLimit::Refused, _) => refused / record_bytes,
+            let value = match alarm.name.as_str() {
+                FAST => fast.unwrap_or(0.0) * f64::from(alarm.period_seconds),
+                BYTES => accepted,
+                RECORDS => accepted / record_bytes,
+                _ => refused / record_bytes,
             };
             let state = if value > alarm.threshold { AlarmState::Alarm } else { AlarmState::Ok };
             if state != alarm.state && state == AlarmState::Alarm {
@@ -256,129 +269,26 @@ impl Sluice {
         fired
     }
 
-    fn observe(&self, world: &mut World<'_>, wake: Trigger, off_peak: bool) -> Observation {
-        let mut seen = Observation {
-            now_ms: world.epoch_ms(),
-            trigger: wake,
-            status: world.status(),
-            open_shards: world.open_shards(),
-            goal: self.state.goal,
-            is_goal_ordered: self.state.is_goal_ordered,
-            floor: self.state.floor,
-            reshards: self.state.reshards.clone(),
-            functions: vec![FunctionSeen {
-                name: PROCESSOR.to_owned(),
-                share: 1.0,
-                reserved: self.reserved,
-                exists: true,
-                mapping: None,
-            }],
-            lease: None,
-            reservable_concurrency: None,
-            alarms: self.alarms.clone(),
-            load: None,
-            shards: None,
-            off_peak,
-            // The load is even: no shard is hot.
-            shard_metrics: ShardMetricsSeen {
-                mode: ShardLevelMetrics::Never,
-                on: BTreeSet::new(),
-                switched: Switched::default(),
-            },
-        };
+    fn invoke(&mut self, world: &mut World<'_>, event: &Value, decide: Decide) {
         world.effort.wake_ups += 1.0;
-        if world.is_active() {
-            let shards = world.shards().into_iter();
-            seen.shards = Some(shards.map(|shard| ShardLoad { shard, offered: None }).collect());
+        let clock = Moment { epoch_ms: world.epoch_ms() };
+        let account = Account::new(world, &mut self.stack);
+        let event = event.to_string();
+        // Reserved concurrency keeps one scaler at a time here, so no lease is drawn.
+        let rng = fastrand::Rng::with_seed(0);
+        let function = Autoscaler::new(self.config.clone(), &account, clock, &account, rng, decide);
+        let handled = function.handle(&event).now_or_never().expect("every call answers at once");
+        drop(function);
+        match handled {
+            // The world has noted the call; the next schedule looks again, as Lambda's retry would.
+            Ok(()) | Err(ScalingError::Call(_)) => {}
+            Err(error) => panic!("the scaling functions refuse {event}: {error}"),
         }
-        if decide::needs_load(&seen) {
-            world.effort.metrics_read += METRICS_PER_LOOK;
-            seen.load = Some(self.read_load(world));
-        }
-        seen
-    }
-
-    /// As `scaling::observe` reads it: minutes whose data are not seen yet count as far as the
-    /// processors' own metric shows them.
-    fn read_load(&self, world: &World<'_>) -> Load {
-        let now = (world.second() / SECONDS_PER_MINUTE) as usize;
-        let from = now.saturating_sub(self.parameters.policy.calm_minutes_max() as usize);
-        let record_bytes = world.settings.record_bytes;
-        let rate = |bytes_a_minute: f64| {
-            let bytes = bytes_a_minute / SECONDS_PER_MINUTE as f64;
-            Rate { bytes, records: bytes / record_bytes }
-        };
-        let mut load = Load::default();
-        for number in from..=now {
-            let sent = rate(world.metrics.taken_in_minute(number));
-            let minute = match world.metrics.minute(number) {
-                Some(minute) => {
-                    if number + MINUTES_NOW >= now {
-                        load.queue_age_ms = load.queue_age_ms.max(minute.queue_age_seconds * 1_000);
-                        load.lag_ms = load.lag_ms.max(minute.lag_seconds * 1_000);
-                    }
-                    let came_in =
-                        if minute.taken > 0.0 { minute.arrived / minute.taken } else { 1.0 };
-                    MinuteLoad {
-                        accepted: rate(minute.taken),
-                        refused_records: rate(minute.refused).records,
-                        sent,
-                        wanted: sent.times(came_in),
-                        open_shards: None,
-                    }
-                }
-                None => MinuteLoad { sent, wanted: sent, ..MinuteLoad::default() },
-            };
-            load.minutes.push(minute);
-        }
-        while load.minutes.len() > 1 && load.minutes.last() == Some(&MinuteLoad::default()) {
-            load.minutes.pop();
-        }
-        load
-    }
-
-    fn act(&mut self, world: &mut World<'_>, decision: &Decision) {
-        let why = decision.to_string();
-        for action in &decision.actions {
-            match action {
-                Action::SaveState(state) => self.state = state.clone(),
-                Action::UpdateShardCount(target) => {
-                    if world.update_shard_count(*target, why.as_str()).is_err() {
-                        return;
-                    }
-                }
-                Action::SplitShard { shard_id, new_starting_hash_key } => {
-                    if world.split_shard(shard_id, *new_starting_hash_key, why.as_str()).is_err() {
-                        return;
-                    }
-                }
-                Action::MergeShards { shard_id, adjacent_shard_id } => {
-                    if world.merge_shards(shard_id, adjacent_shard_id, why.as_str()).is_err() {
-                        return;
-                    }
-                }
-                Action::PutConcurrency { reserved, .. } => {
-                    self.reserved = Some(*reserved);
-                    world.set_concurrency(*reserved);
-                }
-                Action::PutThreshold { alarm, threshold } => {
-                    let found = self.alarms.iter_mut().find(|known| known.name == *alarm);
-                    found.expect("an alarm of this stream").threshold = *threshold;
-                }
-                Action::Rearm { alarm } => {
-                    let found = self.alarms.iter_mut().find(|known| known.name == *alarm);
-                    found.expect("an alarm of this stream").state = AlarmState::InsufficientData;
-                }
-                Action::ShardMetrics(_) => unreachable!("no shard is hot in this world"),
-                Action::PutMappingConcurrency { .. } => unreachable!("no queue is in this world"),
-            }
-        }
-    }
-
-    fn wake_up(&mut self, world: &mut World<'_>, wake: Trigger) {
-        let seen = self.observe(world, wake, false);
-        let decision = decide_scale_up(&self.parameters.policy, &seen);
-        self.act(world, &decision);
+        let emitted = account.into_emitted();
+        world.explain(|| {
+            let line: Value = serde_json::from_str(&emitted).unwrap_or_default();
+            line["Decision"].as_str().unwrap_or_default().to_owned()
+        });
     }
 }
 
@@ -387,42 +297,39 @@ impl Rule for Sluice {
         let policy = &self.parameters.policy;
         let shards = world.open_shards();
         let shard = policy.shard_capacity();
-        let alarm = |name: &str, limit, per_second: f64, period_seconds: u32| AlarmSeen {
+        let alarm = |name: &str, per_second: f64, period_seconds: u32| Alarm {
             name: name.to_owned(),
-            limit,
             state: AlarmState::Ok,
             threshold: policy.threshold(per_second, shards, period_seconds),
             period_seconds,
         };
-        self.alarms = vec![
-            alarm("bytes", AlarmLimit::Bytes, shard.bytes, 60),
-            alarm("records", AlarmLimit::Records, shard.records, 60),
-            alarm("refused", AlarmLimit::Refused, 0.0, 60),
+        self.stack.alarms = vec![
+            alarm(BYTES, shard.bytes, 60),
+            alarm(RECORDS, shard.records, 60),
+            alarm(REFUSED, 0.0, 60),
         ];
         world.effort.alarms = 3.0;
         if self.parameters.fast_alarm {
-            self.alarms.push(alarm("fast", AlarmLimit::Bytes, shard.bytes, 10));
+            self.stack.alarms.push(alarm(FAST, shard.bytes, 10));
             world.effort.fast_alarms = 1.0;
         }
-        let reserved = policy.concurrency(shards, 1.0);
-        self.reserved = Some(reserved);
-        world.set_concurrency(reserved);
+        self.stack.reserved = policy.concurrency(shards, 1.0);
+        world.set_concurrency(self.stack.reserved);
     }
 
     fn wake(&mut self, world: &mut World<'_>) {
         if let Some(alarm) = self.evaluate_alarms(world) {
-            self.wake_up(world, Trigger::Alarm(alarm));
+            let event = json!({ "alarmData": { "alarmName": alarm } });
+            self.invoke(world, &event, decide_scale_up);
         }
         // Somewhere within its minute; not with the alarms.
         if world.second() % SECONDS_PER_MINUTE == 30 {
-            self.wake_up(world, Trigger::Reconcile);
+            self.invoke(world, &json!({ "wake": "reconcile" }), decide_scale_up);
         }
         let (from, until) = self.parameters.off_peak_hours;
         let is_off_peak = (from * 3_600..until * 3_600).contains(&world.second_of_day());
         if is_off_peak && world.second_of_day() % OFF_PEAK_EVERY_SECONDS == 20 {
-            let seen = self.observe(world, Trigger::OffPeak, true);
-            let decision = decide_scale_down(&self.parameters.policy, &seen);
-            self.act(world, &decision);
+            self.invoke(world, &json!({ "wake": "off-peak" }), decide_scale_down);
         }
     }
 }
