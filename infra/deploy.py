@@ -280,9 +280,7 @@ class Cloud:
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
             region = error.response["ResponseMetadata"].get("HTTPHeaders", {}).get("x-amz-bucket-region", self.region)
             if status == 404:
-                raise Problem(
-                    f"The bucket {bucket} does not exist. Create it: aws s3 mb s3://{bucket} --region {self.region}"
-                ) from error
+                raise Problem(f"The bucket {bucket} does not exist. Create it: aws s3 mb s3://{bucket} --region {self.region}") from error
             if region == self.region:
                 raise Problem(
                     f"Your credentials may not use the bucket {bucket} ({status}); it may be another account's. "
@@ -319,8 +317,7 @@ class Cloud:
             )
         if status == "UPDATE_ROLLBACK_FAILED":
             raise Problem(
-                f"The stack {name} is {status} and takes no update. Repair it first: "
-                f"aws cloudformation continue-update-rollback {stack}"
+                f"The stack {name} is {status} and takes no update. Repair it first: aws cloudformation continue-update-rollback {stack}"
             )
         if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
             raise Problem(f"The stack {name} is {status}: somebody is changing it. Try again when that is done.")
@@ -377,9 +374,7 @@ def check_compiler(architecture: str) -> None:
     if shutil.which("cargo") is None or shutil.which("rustc") is None:
         raise Problem("cargo is not on the PATH: install Rust from https://rustup.rs")
     target = RUST_TARGETS[architecture]
-    told = subprocess.run(
-        ["rustc", "--print", "target-libdir", "--target", target], cwd=ROOT, capture_output=True, text=True
-    )
+    told = subprocess.run(["rustc", "--print", "target-libdir", "--target", target], cwd=ROOT, capture_output=True, text=True)
     if told.returncode != 0 or not Path(told.stdout.strip()).is_dir():
         other = "x86_64" if architecture == "arm64" else "arm64"
         raise Problem(

@@ -332,7 +332,9 @@ class Preflight:
             cause = refused.__cause__
             if isinstance(cause, (failures.NoCredentialsError, failures.PartialCredentialsError)):
                 yield Finding(STOPS, "credentials", "", "there are no credentials", "aws configure, or aws sso login")
-            elif code in EXPIRED or isinstance(cause, (failures.SSOTokenLoadError, failures.UnauthorizedSSOTokenError, failures.TokenRetrievalError)):
+            elif code in EXPIRED or isinstance(
+                cause, (failures.SSOTokenLoadError, failures.UnauthorizedSSOTokenError, failures.TokenRetrievalError)
+            ):
                 yield Finding(STOPS, "credentials-expired", "", "the credentials have expired", "aws sso login, or fetch new ones")
             elif code in {"RegionDisabledException", *INVALID} and self._is_disabled():
                 yield Finding(
@@ -342,7 +344,9 @@ class Preflight:
             elif code in INVALID:
                 yield Finding(STOPS, "credentials", "", f"AWS does not take the credentials ({code})", "aws configure, or aws sso login")
             else:
-                yield Finding(STOPS, "credentials", "", f"cannot ask AWS whose the credentials are: {refused}", "aws sts get-caller-identity")
+                yield Finding(
+                    STOPS, "credentials", "", f"cannot ask AWS whose the credentials are: {refused}", "aws sts get-caller-identity"
+                )
 
     def _is_disabled(self) -> bool:
         try:
@@ -361,7 +365,13 @@ class Preflight:
             for name, problem in template.problems(launch.parameters):
                 near = difflib.get_close_matches(name, template.parameters, 1)
                 known = name in template.parameters
-                remedy = f"give it as PARAMETERS=\"{name}=…\"" if known else f"did you mean {near[0]}?" if near else f"see infra/{launch.stack}.yaml"
+                remedy = (
+                    f'give it as PARAMETERS="{name}=…"'
+                    if known
+                    else f"did you mean {near[0]}?"
+                    if near
+                    else f"see infra/{launch.stack}.yaml"
+                )
                 found.append(Finding(STOPS, "parameter", launch.name, f"{name}: {problem}", remedy))
             if not re.fullmatch(rf"[a-zA-Z][a-zA-Z0-9-]{{0,{STACK_NAME_MAX - 1}}}", launch.name):
                 found.append(
@@ -403,7 +413,11 @@ class Preflight:
                         )
                     )  # fmt: skip
                 if (first := by_name.setdefault((resource.type, name), launch.name)) != launch.name:
-                    found.append(Finding(STOPS, "name-twice", launch.name, f"{first} has a {kind.noun} {name} as well", "give one of them another name"))
+                    found.append(
+                        Finding(
+                            STOPS, "name-twice", launch.name, f"{first} has a {kind.noun} {name} as well", "give one of them another name"
+                        )
+                    )
         return found
 
     def _state(self, planned: Planned) -> Iterator[Finding]:
@@ -423,18 +437,39 @@ class Preflight:
                 if (identity := one.get("PhysicalResourceId"))
             }
         remedies = {
-            "ROLLBACK_COMPLETE": ("its first launch failed, and such a stack can only be deleted", f"aws cloudformation delete-stack --stack-name {name}"),
+            "ROLLBACK_COMPLETE": (
+                "its first launch failed, and such a stack can only be deleted",
+                f"aws cloudformation delete-stack --stack-name {name}",
+            ),
             "ROLLBACK_FAILED": ("its first launch failed, and its roll-back too", f"aws cloudformation delete-stack --stack-name {name}"),
             "CREATE_FAILED": ("its first launch failed", f"aws cloudformation delete-stack --stack-name {name}"),
-            "DELETE_FAILED": ("its deletion failed", f"aws cloudformation describe-stack-events --stack-name {name} says why; then delete it again"),
-            "UPDATE_ROLLBACK_FAILED": ("its last update failed, and the way back too", f"aws cloudformation continue-update-rollback --stack-name {name}"),
+            "DELETE_FAILED": (
+                "its deletion failed",
+                f"aws cloudformation describe-stack-events --stack-name {name} says why; then delete it again",
+            ),
+            "UPDATE_ROLLBACK_FAILED": (
+                "its last update failed, and the way back too",
+                f"aws cloudformation continue-update-rollback --stack-name {name}",
+            ),
         }
         if status in remedies:
             what, remedy = remedies[status]
             yield Finding(STOPS, "stack-state", name, f"the stack is {status}: {what}", remedy)
         elif status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
-            wait = "stack-delete-complete" if status == "DELETE_IN_PROGRESS" else "stack-create-complete" if status == "CREATE_IN_PROGRESS" else "stack-update-complete"
-            yield Finding(STOPS, "stack-state", name, f"the stack is {status}: somebody is at it", f"aws cloudformation wait {wait} --stack-name {name}")
+            wait = (
+                "stack-delete-complete"
+                if status == "DELETE_IN_PROGRESS"
+                else "stack-create-complete"
+                if status == "CREATE_IN_PROGRESS"
+                else "stack-update-complete"
+            )
+            yield Finding(
+                STOPS,
+                "stack-state",
+                name,
+                f"the stack is {status}: somebody is at it",
+                f"aws cloudformation wait {wait} --stack-name {name}",
+            )
 
     def _names(self) -> Iterator[tuple[Planned, Kind, str]]:
         for planned in self._planned:
@@ -506,7 +541,9 @@ class Preflight:
             f"aws service-quotas request-service-quota-increase --service-code lambda --quota-code {LAMBDA_CONCURRENCY_QUOTA} "
             f"--desired-value {max(1000, quota + more + UNRESERVED_CONCURRENCY_MIN)} --region {self.region}"
         )
-        optional = all("ReserveConcurrency" in planned.template.parameters for planned in self._planned if planned.of("AWS::Lambda::Function"))
+        optional = all(
+            "ReserveConcurrency" in planned.template.parameters for planned in self._planned if planned.of("AWS::Lambda::Function")
+        )
         if more and unreserved - more < UNRESERVED_CONCURRENCY_MIN:
             yield Finding(
                 STOPS, "lambda-concurrency", stack,
@@ -518,7 +555,11 @@ class Preflight:
             followers = [one for one in planned.values.get("ProcessorFunctions", "").split(",") if one.strip()]
             shares = sum(float(one.partition("=")[2] or 1) for one in followers)
             most = math.ceil(planned.number("ShardCountMax") * planned.number("ConcurrencyPerShard", 1) * shares)
-            if planned.of("AWS::Lambda::Function") and followers and most > unreserved - more - UNRESERVED_CONCURRENCY_MIN + sum(reserved.values()):
+            if (
+                planned.of("AWS::Lambda::Function")
+                and followers
+                and most > unreserved - more - UNRESERVED_CONCURRENCY_MIN + sum(reserved.values())
+            ):
                 yield Finding(
                     WARNS, "lambda-concurrency-at-peak", planned.launch.name,
                     f"at ShardCountMax={planned.number('ShardCountMax')} the processors may reserve {most:,}, and the account's quota of {quota:,} has room for fewer: shards would stand idle",
@@ -536,7 +577,7 @@ class Preflight:
             own = self._open_shards(stream) if planned.exists or planned.values.get("ExistingStreamName") else 0
             others = in_use - own
             request = (
-                f'aws service-quotas list-service-quotas --service-code kinesis --region {self.region} --query "Quotas[?contains(QuotaName, \'hard\')].[QuotaName,QuotaCode,Value]" '
+                f"aws service-quotas list-service-quotas --service-code kinesis --region {self.region} --query \"Quotas[?contains(QuotaName, 'hard')].[QuotaName,QuotaCode,Value]\" "
                 "names the quota; aws service-quotas request-service-quota-increase raises it"
             )
             initial = planned.number("ShardCountInitial") if planned.of("AWS::Kinesis::Stream") else 0
@@ -559,7 +600,9 @@ class Preflight:
 
     def _open_shards(self, stream: str) -> int:
         try:
-            return int(self.account.call("kinesis", "describe_stream_summary", StreamName=stream)["StreamDescriptionSummary"]["OpenShardCount"])
+            return int(
+                self.account.call("kinesis", "describe_stream_summary", StreamName=stream)["StreamDescriptionSummary"]["OpenShardCount"]
+            )
         except Absent:
             return 0
 
@@ -584,8 +627,16 @@ class Preflight:
                 continue
             self.account.call("firehose", "list_delivery_streams", Limit=1)
             stream = planned.values.get("StreamName", "")
-            scaled = [other for other in self._planned if other.values.get("ShardCountMax") and stream in (other.values.get("StreamName"), other.values.get("ExistingStreamName"))]
-            shards = max([other.number("ShardCountMax") for other in scaled if other.of("AWS::Lambda::Function")] + [self._open_shards(stream)] + [other.number("ShardCountInitial") for other in scaled])
+            scaled = [
+                other
+                for other in self._planned
+                if other.values.get("ShardCountMax") and stream in (other.values.get("StreamName"), other.values.get("ExistingStreamName"))
+            ]
+            shards = max(
+                [other.number("ShardCountMax") for other in scaled if other.of("AWS::Lambda::Function")]
+                + [self._open_shards(stream)]
+                + [other.number("ShardCountInitial") for other in scaled]
+            )
             mib = FIREHOSE_MIB.get(self.region, FIREHOSE_MIB_ELSEWHERE) * firehoses
             if shards * SHARD_BYTES_PER_SECOND > mib * 2**20:
                 yield Finding(
@@ -600,7 +651,13 @@ class Preflight:
         name, stack = str(resource.name("LogGroupName")), planned.launch.name
         group = self._group(name)
         if group is None:
-            yield Finding(STOPS, "log-group-missing", stack, f"the log group {name} does not exist", f"aws logs create-log-group --log-group-name {shlex.quote(name)}, or leave it out of LogGroupNames")
+            yield Finding(
+                STOPS,
+                "log-group-missing",
+                stack,
+                f"the log group {name} does not exist",
+                f"aws logs create-log-group --log-group-name {shlex.quote(name)}, or leave it out of LogGroupNames",
+            )
             return
         if (kind := group.get("logGroupClass", "STANDARD")) != "STANDARD":
             yield Finding(
@@ -629,7 +686,13 @@ class Preflight:
             except Absent:
                 # A mapping needs its stream, scaling too; the others launch, and fail at work.
                 severity = STOPS if own or planned.of("AWS::Lambda::EventSourceMapping") else WARNS
-                yield Finding(severity, "stream-missing", stack, f"there is no stream {stream} in {self.region}", f'make deploy-autoscaling PARAMETERS="StreamName={stream}", or correct the name')
+                yield Finding(
+                    severity,
+                    "stream-missing",
+                    stack,
+                    f"there is no stream {stream} in {self.region}",
+                    f'make deploy-autoscaling PARAMETERS="StreamName={stream}", or correct the name',
+                )
                 continue
             if own and summary.get("StreamModeDetails", {}).get("StreamMode") == "ON_DEMAND":
                 yield Finding(
@@ -659,7 +722,13 @@ class Preflight:
             upload = self.account.call("s3", "create_multipart_upload", Bucket=self.bucket, Key="sluice/preflight")
             self.account.call("s3", "abort_multipart_upload", Bucket=self.bucket, Key="sluice/preflight", UploadId=upload["UploadId"])
         except Denied as denied:
-            yield Finding(STOPS, "bucket-not-writable", "", f"you may not write to the bucket {self.bucket}: needs permission {denied} on it", "have it allowed, or take a bucket of your own")
+            yield Finding(
+                STOPS,
+                "bucket-not-writable",
+                "",
+                f"you may not write to the bucket {self.bucket}: needs permission {denied} on it",
+                "have it allowed, or take a bucket of your own",
+            )
 
     def _bucket_found(self, stack: str, bucket: str) -> Iterator[Finding]:
         try:
@@ -668,7 +737,13 @@ class Preflight:
             yield Finding(STOPS, "bucket-missing", stack, f"there is no bucket {bucket}", f"aws s3 mb s3://{bucket} --region {self.region}")
             return
         except Denied:
-            yield Finding(STOPS, "bucket-not-yours", stack, f"the bucket {bucket} is not yours, or you may not look at it (s3:ListBucket)", "choose another name, or have it allowed")
+            yield Finding(
+                STOPS,
+                "bucket-not-yours",
+                stack,
+                f"the bucket {bucket} is not yours, or you may not look at it (s3:ListBucket)",
+                "choose another name, or have it allowed",
+            )
             return
         except Refused as refused:
             # A bucket of another region answers with its region in a header.
@@ -695,20 +770,44 @@ class Preflight:
         try:
             metadata = self.account.call("kms", "describe_key", KeyId=key)["KeyMetadata"]
         except Absent:
-            yield Finding(STOPS, "kms-missing", stack, f"{parameter}: there is no KMS key {key} in {self.region}", "aws kms list-aliases shows those that are there")
+            yield Finding(
+                STOPS,
+                "kms-missing",
+                stack,
+                f"{parameter}: there is no KMS key {key} in {self.region}",
+                "aws kms list-aliases shows those that are there",
+            )
             return
         if metadata["KeyState"] != "Enabled":
-            remedy = f"aws kms cancel-key-deletion --key-id {metadata['KeyId']}, then enable-key" if metadata["KeyState"] == "PendingDeletion" else f"aws kms enable-key --key-id {metadata['KeyId']}"
+            remedy = (
+                f"aws kms cancel-key-deletion --key-id {metadata['KeyId']}, then enable-key"
+                if metadata["KeyState"] == "PendingDeletion"
+                else f"aws kms enable-key --key-id {metadata['KeyId']}"
+            )
             yield Finding(STOPS, "kms-state", stack, f"{parameter}: the KMS key {key} is {metadata['KeyState']}", remedy)
-        elif metadata.get("KeySpec", "SYMMETRIC_DEFAULT") != "SYMMETRIC_DEFAULT" or metadata.get("KeyUsage", "ENCRYPT_DECRYPT") != "ENCRYPT_DECRYPT":
-            yield Finding(STOPS, "kms-kind", stack, f"{parameter}: the KMS key {key} is not a symmetric key for encryption", "aws kms create-key makes one")
+        elif (
+            metadata.get("KeySpec", "SYMMETRIC_DEFAULT") != "SYMMETRIC_DEFAULT"
+            or metadata.get("KeyUsage", "ENCRYPT_DECRYPT") != "ENCRYPT_DECRYPT"
+        ):
+            yield Finding(
+                STOPS,
+                "kms-kind",
+                stack,
+                f"{parameter}: the KMS key {key} is not a symmetric key for encryption",
+                "aws kms create-key makes one",
+            )
 
     def _idle_connections(self) -> Iterator[Finding]:
         for planned in self._planned:
             for name in ("TimeoutSeconds", "TargetTimeoutSeconds"):
                 seconds = planned.number(name)
                 # The archiver invokes nothing.
-                if planned.values.get("VpcSubnetIds") and planned.of("AWS::Lambda::Function") and seconds >= IDLE_SECONDS and planned.launch.stack != "archive":
+                if (
+                    planned.values.get("VpcSubnetIds")
+                    and planned.of("AWS::Lambda::Function")
+                    and seconds >= IDLE_SECONDS
+                    and planned.launch.stack != "archive"
+                ):
                     yield Finding(
                         WARNS, "idle-connection", planned.launch.name, f"{name}={seconds} in a VPC: NAT gateways and interface endpoints drop a connection that is idle for {IDLE_SECONDS} s, as the replayer's is while it waits for an answer",
                         f'launch with PARAMETERS="{name}=340"',
@@ -726,7 +825,13 @@ class Preflight:
         try:
             attributes = self.account.call("sns", "get_topic_attributes", TopicArn=topic)["Attributes"]
         except Absent:
-            yield Finding(STOPS, "topic-missing", stack, f"NotifyTopicArn: there is no topic {topic}", "aws sns list-topics shows those that are there")
+            yield Finding(
+                STOPS,
+                "topic-missing",
+                stack,
+                f"NotifyTopicArn: there is no topic {topic}",
+                "aws sns list-topics shows those that are there",
+            )
             return
         key = attributes.get("KmsMasterKeyId", "")
         remedy = (
@@ -734,12 +839,24 @@ class Preflight:
             "use kms:GenerateDataKey* and kms:Decrypt"
         )
         if key.endswith("alias/aws/sns"):
-            yield Finding(WARNS, "topic-key", stack, f"the topic {topic} is encrypted with alias/aws/sns, whose policy lets no alarm publish: nobody would hear them", remedy)
+            yield Finding(
+                WARNS,
+                "topic-key",
+                stack,
+                f"the topic {topic} is encrypted with alias/aws/sns, whose policy lets no alarm publish: nobody would hear them",
+                remedy,
+            )
         elif key:
             key_id = self.account.call("kms", "describe_key", KeyId=key)["KeyMetadata"]["KeyId"]
             policy = self.account.call("kms", "get_key_policy", KeyId=key_id, PolicyName="default")["Policy"]
             if "cloudwatch.amazonaws.com" not in policy:
-                yield Finding(WARNS, "topic-key", stack, f"the topic {topic} is encrypted with {key}, whose policy does not name cloudwatch.amazonaws.com: nobody would hear an alarm", remedy)
+                yield Finding(
+                    WARNS,
+                    "topic-key",
+                    stack,
+                    f"the topic {topic} is encrypted with {key}, whose policy does not name cloudwatch.amazonaws.com: nobody would hear an alarm",
+                    remedy,
+                )
 
 
 def session_account() -> Account:
@@ -779,9 +896,15 @@ def check(launches: Sequence[Launch], bucket: str | None = None) -> tuple[dict[s
     try:
         account = session_account()
     except failures.NoRegionError:
-        return {}, [Finding(STOPS, "region", "", "no region is set", "export AWS_DEFAULT_REGION=eu-central-1, or aws configure set region eu-central-1")]
+        return {}, [
+            Finding(
+                STOPS, "region", "", "no region is set", "export AWS_DEFAULT_REGION=eu-central-1, or aws configure set region eu-central-1"
+            )
+        ]
     except (failures.ProfileNotFound, failures.InvalidRegionError) as error:
-        return {}, [Finding(STOPS, "credentials", "", str(error), "correct AWS_PROFILE or AWS_DEFAULT_REGION; aws configure list shows them")]
+        return {}, [
+            Finding(STOPS, "credentials", "", str(error), "correct AWS_PROFILE or AWS_DEFAULT_REGION; aws configure list shows them")
+        ]
     preflight = Preflight(account, launches, bucket)
     found = preflight.run()
     if unknown := known_region(account.region):
@@ -804,7 +927,12 @@ def table(found: Sequence[Finding], width: int) -> str:
     warning = len(found) - stopping
     if not found:
         return "preflight: nothing stands in the way"
-    return "\n".join([*lines, f"preflight: {stopping} {'stops' if stopping == 1 else 'stop'} the launch, {warning} {'warns' if warning == 1 else 'warn'}"])
+    return "\n".join(
+        [
+            *lines,
+            f"preflight: {stopping} {'stops' if stopping == 1 else 'stop'} the launch, {warning} {'warns' if warning == 1 else 'warn'}",
+        ]
+    )
 
 
 def launches_of(stacks: Sequence[str], given: Mapping[str, str], bucket: str | None) -> list[Launch]:
@@ -849,7 +977,11 @@ def main() -> int:
         parser.error(str(error))
     identity, found = check(launches, bucket)
     if arguments.json:
-        print(json.dumps({**identity, "stacks": [launch.name for launch in launches], "findings": [asdict(finding) for finding in found]}, indent=2))
+        print(
+            json.dumps(
+                {**identity, "stacks": [launch.name for launch in launches], "findings": [asdict(finding) for finding in found]}, indent=2
+            )
+        )
     else:
         if identity.get("Arn"):
             print(f"{identity['Arn']} in {identity['Region']}: {', '.join(launch.name for launch in launches)}")

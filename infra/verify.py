@@ -231,7 +231,11 @@ def launch(run: Run, stack: str, name: str, parameters: Mapping[str, Any], tags:
     described = run.wait(settled, f"the stack {name}", max(run.platform.patience_s, 300), 0.2 if run.platform.minute_s < 60 else 5)
     if described["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
         events = pages(cloudformation, "describe_stack_events", "StackEvents", StackName=described["StackId"])
-        reasons = [f"{one['LogicalResourceId']}: {one['ResourceStatusReason']}" for one in events if "FAILED" in one["ResourceStatus"] and one.get("ResourceStatusReason")]
+        reasons = [
+            f"{one['LogicalResourceId']}: {one['ResourceStatusReason']}"
+            for one in events
+            if "FAILED" in one["ResourceStatus"] and one.get("ResourceStatusReason")
+        ]
         raise Failure(f"{name} is {described['StackStatus']}: {'; '.join(reasons[-3:]) or 'AWS gives no reason'}")
     found = {one["OutputKey"]: one["OutputValue"] for one in described.get("Outputs", [])}
     run.outputs[name], run.parameters[name] = found, given
@@ -267,7 +271,13 @@ def remove_stack(run: Run, name: str) -> None:
 def kept(run: Run, stack: str) -> list[tuple[str, str]]:
     """(type, physical ID) of what a deleted stack left behind on purpose."""
     events = pages(run.client("cloudformation"), "describe_stack_events", "StackEvents", StackName=stack)
-    return list(dict.fromkeys((one["ResourceType"], one["PhysicalResourceId"]) for one in events if one["ResourceStatus"] == "DELETE_SKIPPED" and one.get("PhysicalResourceId")))
+    return list(
+        dict.fromkeys(
+            (one["ResourceType"], one["PhysicalResourceId"])
+            for one in events
+            if one["ResourceStatus"] == "DELETE_SKIPPED" and one.get("PhysicalResourceId")
+        )
+    )
 
 
 def remove(run: Run, kind: str, name: str) -> None:
@@ -301,7 +311,9 @@ def remove_bucket(run: Run, bucket: str) -> None:
     s3 = run.client("s3")
     try:
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-            objects = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]]
+            objects = [
+                {"Key": one["Key"], "VersionId": one["VersionId"]} for one in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+            ]
             if objects:
                 s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
         s3.delete_bucket(Bucket=bucket)
@@ -333,7 +345,9 @@ def stream_exists(run: Run, name: str) -> bool:
 
 def create_stream(run: Run, name: str, shards: int = 1) -> None:
     kinesis = run.client("kinesis")
-    run.make(f"stream {name}", lambda: kinesis.create_stream(StreamName=name, ShardCount=shards, StreamModeDetails={"StreamMode": "PROVISIONED"}))
+    run.make(
+        f"stream {name}", lambda: kinesis.create_stream(StreamName=name, ShardCount=shards, StreamModeDetails={"StreamMode": "PROVISIONED"})
+    )
     run.wait(lambda: summary(run, name)["StreamStatus"] == "ACTIVE", f"the stream {name}", pause_s=min(2.0, run.platform.minute_s / 30))
 
 
@@ -364,7 +378,9 @@ def read(run: Run, stream: str) -> list[Record]:
     pause_s = 0.25 if run.platform.minute_s >= 60 else 0.0
     found = []
     for shard in list(pages(kinesis, "list_shards", "Shards", StreamName=stream)):
-        iterator = kinesis.get_shard_iterator(StreamName=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
+        iterator = kinesis.get_shard_iterator(StreamName=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")[
+            "ShardIterator"
+        ]
         quiet = 0
         while iterator and quiet < 2:
             answer = kinesis.get_records(ShardIterator=iterator, Limit=limits.GET_RECORDS_RECORDS_MAX)
@@ -403,7 +419,9 @@ def depth(run: Run, queue_url: str) -> int:
 
 
 def invoke(run: Run, function: str, event: Any, wait: bool = True) -> Any:
-    answer = run.client("lambda").invoke(FunctionName=function, InvocationType="RequestResponse" if wait else "Event", Payload=json.dumps(event).encode())
+    answer = run.client("lambda").invoke(
+        FunctionName=function, InvocationType="RequestResponse" if wait else "Event", Payload=json.dumps(event).encode()
+    )
     payload = json.loads(answer["Payload"].read() or b"null")
     if answer.get("FunctionError"):
         raise Failure(f"{function} failed: {str(payload.get('errorMessage', payload))[:200]}")
@@ -426,9 +444,16 @@ def by_hand(run: Run, event: Mapping[str, Any]) -> None:
 
 
 def look_first(run: Run) -> str:
-    launches = [preflight.Launch(stack, name, {**parameters, "LogGroupNames": ""} if "LogGroupNames" in parameters else parameters) for stack, name, parameters in plan(run)]
+    launches = [
+        preflight.Launch(stack, name, {**parameters, "LogGroupNames": ""} if "LogGroupNames" in parameters else parameters)
+        for stack, name, parameters in plan(run)
+    ]
     # The streams are there by the time that they are needed.
-    found = [one for one in preflight.Preflight(preflight.Account(run.client, run.platform.region), launches).run() if one.code != "stream-missing"]
+    found = [
+        one
+        for one in preflight.Preflight(preflight.Account(run.client, run.platform.region), launches).run()
+        if one.code != "stream-missing"
+    ]
     stopping = [one for one in found if one.severity == preflight.STOPS]
     if stopping:
         raise Failure("; ".join(f"{one.what} → {one.remedy}" for one in stopping))
@@ -464,7 +489,14 @@ def plan(run: Run) -> list[tuple[str, str, dict[str, str]]]:
         return f"sluice/{function}-{digest}.zip"
 
     processors = {**code, "CodeS3Key": key("log-processor"), "CodeS3KeyDlqReplayer": key("dlq-replayer"), "RecordFormat": "kpl"}
-    archive = {**code, "CodeS3Key": key("archiver"), "StreamName": run.prefix, "BufferSeconds": "60", "BatchingWindowSeconds": "1", "ColdAfterDays": "0"}
+    archive = {
+        **code,
+        "CodeS3Key": key("archiver"),
+        "StreamName": run.prefix,
+        "BufferSeconds": "60",
+        "BatchingWindowSeconds": "1",
+        "ColdAfterDays": "0",
+    }
     shards = {"StreamName": run.prefix, "ShardCountInitial": "1", "ShardCountDefault": "1", "ShardCountMin": "1", "ShardCountMax": "4"}
     calm = {"LookBackMinutes": "5", "CalmMinutesPerCall": "0", "OffPeakSchedule": ""}
     return [
@@ -518,7 +550,14 @@ def launch_replay(run: Run) -> str:
 def messages(run: Run, count: int, what: str) -> list[str]:
     """What logs are full of, odd things among it."""
     drawn = random.Random(run.prefix + what)
-    odd = ["ü–€ 漢字 🚰", '{"level":"warn","text":"a \\"quoted\\" word"}', "tab\there", "line one\nline two", " leading and trailing ", "\u2028"]
+    odd = [
+        "ü–€ 漢字 🚰",
+        '{"level":"warn","text":"a \\"quoted\\" word"}',
+        "tab\there",
+        "line one\nline two",
+        " leading and trailing ",
+        "\u2028",
+    ]
     return [
         f"{what} {number} {drawn.choice(odd)} {''.join(drawn.choices(string.ascii_letters, k=drawn.randint(1, EVENT_BYTES)))}"
         for number in range(count)
@@ -572,7 +611,9 @@ def moment(seconds: float) -> str:
 
 def replay_window(run: Run) -> str:
     begin_s, end_s = run.carried_window_s
-    wanted = Counter((f"replayed:{one.partition_key}", one.data) for one in read(run, run.prefix) if begin_s * 1000 <= one.arrived_ms < end_s * 1000)
+    wanted = Counter(
+        (f"replayed:{one.partition_key}", one.data) for one in read(run, run.prefix) if begin_s * 1000 <= one.arrived_ms < end_s * 1000
+    )
     event = {"from": moment(begin_s), "until": moment(end_s), "target": f"stream:{run.named('replayed')}"}
     report = invoke(run, run.outputs[run.named("stream-replay")]["FunctionName"], event)
     if report.get("stopped") != "done":
@@ -589,7 +630,11 @@ def poison(run: Run) -> str:
     sqs = run.client("sqs")
 
     def quarantined() -> list[dict[str, Any]]:
-        return list(sqs.receive_message(QueueUrl=outputs["QuarantineQueueUrl"], WaitTimeSeconds=1, MessageAttributeNames=["All"]).get("Messages", []))
+        return list(
+            sqs.receive_message(QueueUrl=outputs["QuarantineQueueUrl"], WaitTimeSeconds=1, MessageAttributeNames=["All"]).get(
+                "Messages", []
+            )
+        )
 
     (letter,) = run.wait(quarantined, "the poison payload in quarantine")
     if json.loads(letter["Body"]) != POISON:
@@ -616,7 +661,12 @@ def raise_by_alarm(run: Run) -> str:
     """The load alone: nobody touches the alarm."""
     before = open_shards(run)
     parameters = run.parameters[run.named("log-processing")]
-    launch(run, "log-processing", run.named("log-processing"), {**parameters, "LogGroupNames": f"{parameters['LogGroupNames']},{run.group('busy')}", "RecordFormat": "single"})
+    launch(
+        run,
+        "log-processing",
+        run.named("log-processing"),
+        {**parameters, "LogGroupNames": f"{parameters['LogGroupNames']},{run.group('busy')}", "RecordFormat": "single"},
+    )
     deadline = time.monotonic() + BUSY_MINUTES_MAX * run.platform.minute_s
     written = 0
     while open_shards(run) <= before:
@@ -666,7 +716,9 @@ def refuse(run: Run) -> str:
     began = time.time()
     for second in range(REFUSED_S):
         due = began + second + 1
-        run.refused_sent += write(run, run.group("refusing"), "load", [f"{second}-{one} {'y' * 60}" for one in range(REFUSED_EVENTS_A_SECOND)])
+        run.refused_sent += write(
+            run, run.group("refusing"), "load", [f"{second}-{one} {'y' * 60}" for one in range(REFUSED_EVENTS_A_SECOND)]
+        )
         run.hook(run.step, "load")
         time.sleep(max(0.0, due - time.time()))
     run.progress(f"wrote {run.refused_sent.total():,} events, {REFUSED_EVENTS_A_SECOND:,} a second, for one shard that takes 1,000")
@@ -711,7 +763,10 @@ def ask_d1(run: Run) -> str:
     who = caller(sts)
     trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": who["account"]}, "Action": "sts:AssumeRole"}]}
     allowed = ["kinesis:UpdateShardCount", "kinesis:EnableEnhancedMonitoring", "kinesis:DisableEnhancedMonitoring"]
-    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": allowed, "Resource": stream_arn(run, run.named("refusing"))}]}
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": allowed, "Resource": stream_arn(run, run.named("refusing"))}],
+    }
     arn = run.make(f"role {role}", lambda: iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust)))["Role"]["Arn"]
     iam.put_role_policy(RoleName=role, PolicyName="d1", PolicyDocument=json.dumps(policy))
 
@@ -771,7 +826,11 @@ def ask_d2(run: Run) -> str:
     before = tags_of(run, run.prefix)
     update_autoscaling(run, {}, {"changed": "yes"})
     lost = sorted(name for name in before if name.startswith("sluice/") and name not in tags_of(run, run.prefix))
-    return f"a stack update that changes tags removes {', '.join(lost)}" if lost else "a stack update that changes tags keeps the tags that the API set"
+    return (
+        f"a stack update that changes tags removes {', '.join(lost)}"
+        if lost
+        else "a stack update that changes tags keeps the tags that the API set"
+    )
 
 
 def ask_d3(run: Run) -> str:
@@ -815,7 +874,11 @@ def ask_d5(run: Run) -> str:
     ]
     (result,) = run.client("cloudwatch").get_metric_data(MetricDataQueries=queries, StartTime=now - 600, EndTime=now)["MetricDataResults"]
     values = result["Values"]
-    return f"FILL of a metric that was never published gives {len(values)} zeros" if values and not any(values) else f"FILL of a metric that was never published gives {values or 'nothing'}"
+    return (
+        f"FILL of a metric that was never published gives {len(values)} zeros"
+        if values and not any(values)
+        else f"FILL of a metric that was never published gives {values or 'nothing'}"
+    )
 
 
 def ask_d6(run: Run) -> str:
@@ -840,7 +903,9 @@ def ask_d7(run: Run) -> str:
         Namespace="AWS/Lambda", MetricName="ConcurrentExecutions", Dimensions=dimensions, StartTime=begin - 60, EndTime=end + 120, Period=60, Statistics=["Maximum", "Average"]
     )["Datapoints"]  # fmt: skip
     slots = run.parameters[run.named("refusing")]["ReservedConcurrency"]
-    told = ", ".join(f"{one['Average']:.1f} on average and {one['Maximum']:.0f} at most" for one in sorted(found, key=lambda one: one["Timestamp"]))
+    told = ", ".join(
+        f"{one['Average']:.1f} on average and {one['Maximum']:.0f} at most" for one in sorted(found, key=lambda one: one["Timestamp"])
+    )
     return f"of {slots} slots, by the minute: {told or 'no data points yet'}. A short run; the question wants two hours."
 
 
@@ -863,7 +928,11 @@ def ask_d8(run: Run) -> str:
 
 def ask_d9(run: Run) -> str:
     events = pages(run.client("cloudformation"), "describe_stack_events", "StackEvents", StackName=run.named("archive"))
-    refused = [one["ResourceStatusReason"] for one in events if one["LogicalResourceId"].startswith("Firehose") and "FAILED" in one["ResourceStatus"]]
+    refused = [
+        one["ResourceStatusReason"]
+        for one in events
+        if one["LogicalResourceId"].startswith("Firehose") and "FAILED" in one["ResourceStatus"]
+    ]
     return f"refused once: {refused[0]}" if refused else "Firehose takes a trust policy with aws:SourceAccount alone, at the first try"
 
 
@@ -1088,13 +1157,25 @@ def inventory(run: Run) -> list[str]:
     """Everything in the account that bears the prefix, told as a person would look for it."""
     prefix = run.prefix
     lookers: list[tuple[str, Callable[[], Iterator[str]]]] = [
-        ("stack", lambda: (one["StackName"] for one in pages(run.client("cloudformation"), "list_stacks", "StackSummaries") if one["StackStatus"] != "DELETE_COMPLETE")),
+        (
+            "stack",
+            lambda: (
+                one["StackName"]
+                for one in pages(run.client("cloudformation"), "list_stacks", "StackSummaries")
+                if one["StackStatus"] != "DELETE_COMPLETE"
+            ),
+        ),
         ("stream", lambda: iter(pages(run.client("kinesis"), "list_streams", "StreamNames"))),
         ("queue", lambda: queues(run)),
         ("bucket", lambda: (one["Name"] for one in run.client("s3").list_buckets()["Buckets"])),
         ("function", lambda: (one["FunctionName"] for one in pages(run.client("lambda"), "list_functions", "Functions"))),
         ("log group", lambda: (one["logGroupName"] for one in pages(run.client("logs"), "describe_log_groups", "logGroups"))),
-        ("alarm", lambda: (one["AlarmName"] for one in pages(run.client("cloudwatch"), "describe_alarms", "MetricAlarms", AlarmNamePrefix=prefix))),
+        (
+            "alarm",
+            lambda: (
+                one["AlarmName"] for one in pages(run.client("cloudwatch"), "describe_alarms", "MetricAlarms", AlarmNamePrefix=prefix)
+            ),
+        ),
         ("dashboard", lambda: (one["DashboardName"] for one in pages(run.client("cloudwatch"), "list_dashboards", "DashboardEntries"))),
         ("schedule", lambda: (one["Name"] for one in pages(run.client("scheduler"), "list_schedules", "Schedules"))),
         ("Firehose", lambda: firehoses(run)),
@@ -1104,7 +1185,9 @@ def inventory(run: Run) -> list[str]:
     found = []
     for kind, look in lookers:
         try:
-            found += [f"{kind} {name}" for name in look() if name.startswith((prefix, f"/{prefix}", f"/sluice/{prefix}")) or kind == "queue"]
+            found += [
+                f"{kind} {name}" for name in look() if name.startswith((prefix, f"/{prefix}", f"/sluice/{prefix}")) or kind == "queue"
+            ]
         except (failures.ClientError, failures.BotoCoreError) as error:
             found.append(f"{kind}s: could not look: {explained(error)}")
     return found
@@ -1127,7 +1210,9 @@ def queues(run: Run) -> Iterator[str]:
     for stack in list(pages(run.client("cloudformation"), "list_stacks", "StackSummaries")):
         if stack["StackName"].startswith(run.prefix):
             events = pages(run.client("cloudformation"), "describe_stack_events", "StackEvents", StackName=stack["StackId"])
-            urls.update(one["PhysicalResourceId"] for one in events if one["ResourceType"] == "AWS::SQS::Queue" and one.get("PhysicalResourceId"))
+            urls.update(
+                one["PhysicalResourceId"] for one in events if one["ResourceType"] == "AWS::SQS::Queue" and one.get("PhysicalResourceId")
+            )
     for url in sorted(urls):
         try:
             sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
@@ -1176,7 +1261,11 @@ def table(run: Run, steps: Sequence[Step] = STEPS) -> str:
     for step in steps:
         outcome = run.outcomes[step.name]
         mark = {PASSED: "answer" if step.is_question else "passed"}.get(outcome.status, outcome.status)
-        whose = f" ({run.platform.name}'s answer, not AWS's)" if step.is_question and outcome.status == PASSED and run.platform.name != "AWS" else ""
+        whose = (
+            f" ({run.platform.name}'s answer, not AWS's)"
+            if step.is_question and outcome.status == PASSED and run.platform.name != "AWS"
+            else ""
+        )
         lines.append(f"{step.name:<{width}}  {mark:<7}  {outcome.text}{whose}")
     counted = Counter(outcome.status for outcome in run.outcomes.values())
     told = ", ".join(f"{counted[status]} {status}" for status in (PASSED, FAILED, SKIPPED, NOT_RUN) if counted[status])
@@ -1241,7 +1330,9 @@ def main() -> int:
     # What make hands on, unless somebody runs this alone.
     given = os.environ.get
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clean-up", metavar="PREFIX", default=given("CLEAN_UP"), help="remove what an earlier run left behind, and nothing else")
+    parser.add_argument(
+        "--clean-up", metavar="PREFIX", default=given("CLEAN_UP"), help="remove what an earlier run left behind, and nothing else"
+    )
     parser.add_argument("--yes", action="store_true", default=given("YES") == "1", help="do not ask")
     parser.add_argument("--architecture", default=given("ARCHITECTURE") or "arm64", choices=("arm64", "x86_64"))
     arguments = parser.parse_args()

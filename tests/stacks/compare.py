@@ -29,8 +29,7 @@ def events_in(awslogs_event: dict[str, Any]) -> list[Event]:
     """The log events of an event in the shape that CloudWatch Logs sends (and that the dead-letter queue holds)."""
     payload = json.loads(gzip.decompress(base64.b64decode(awslogs_event["awslogs"]["data"])))
     return [
-        Event(payload["logGroup"], payload["logStream"], event["timestamp"], event["message"].encode())
-        for event in payload["logEvents"]
+        Event(payload["logGroup"], payload["logStream"], event["timestamp"], event["message"].encode()) for event in payload["logEvents"]
     ]
 
 

@@ -63,9 +63,7 @@ def engines(held: running.Held, functions: dict[str, Path]) -> Iterator[local.En
     local.stop_started()
 
 
-def engines_of_its_own(
-    held: running.Held, functions: dict[str, Path], name: str, minute_s: float | None = None
-) -> Iterator[local.Engines]:
+def engines_of_its_own(held: running.Held, functions: dict[str, Path], name: str, minute_s: float | None = None) -> Iterator[local.Engines]:
     """Engines for one module, which changes or counts what is in the account."""
     started = local.start(held, functions[binaries.STREAM_ENGINE], DIRECTORY / name, minute_s=minute_s)
     yield started

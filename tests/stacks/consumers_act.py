@@ -191,11 +191,7 @@ def play(
     compared = Comparison.of(sent, archived)
 
     begin_ms, end_ms = first_half([record.arrived_ms for record in written])
-    window = [
-        (record, events)
-        for record, events in zip(written, record_events, strict=True)
-        if begin_ms <= record.arrived_ms < end_ms
-    ]
+    window = [(record, events) for record, events in zip(written, record_events, strict=True) if begin_ms <= record.arrived_ms < end_ms]
     shards = engines.client("kinesis").describe_stream_summary(StreamName=stream_name)["StreamDescriptionSummary"]["OpenShardCount"]
     step(f"launching infra/stream-replay.yaml, to bring {utc(begin_ms)} to {utc(end_ms)} UTC into {REPLAYED}")
     stack.create_stream(engines, REPLAYED, shards)
@@ -231,9 +227,7 @@ def play(
         lines_bytes=sum(len(line) + 1 for line in lines),
         window_ms=(begin_ms, end_ms),
         event=event,
-        replay=Comparison.of(
-            Counter((record.partition_key, record.data) for record, _ in window), Counter(map(original, came))
-        ),
+        replay=Comparison.of(Counter((record.partition_key, record.data) for record, _ in window), Counter(map(original, came))),
         replay_began_s=replay_began_s,
         replay_s=replay_s,
         replay_events=sum(events for _, events in replay_arrivals),

@@ -49,8 +49,4 @@ def percentiles(lines: Lines, metric: str, percents: tuple[int, ...], period_s: 
     for line in lines:
         found = line.get(metric, [])
         values[int(line["_aws"]["Timestamp"] / 1000 // period_s)].extend(found if isinstance(found, list) else [found])
-    return [
-        (period * period_s, [percentile(found, percent) for percent in percents])
-        for period, found in sorted(values.items())
-        if found
-    ]
+    return [(period * period_s, [percentile(found, percent) for percent in percents]) for period, found in sorted(values.items()) if found]

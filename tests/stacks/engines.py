@@ -272,9 +272,7 @@ def start_ministack(
     raise EngineError(f"MiniStack did not start within {START_S_MAX} s; see {run_directory / 'ministack.log'}")
 
 
-def start(
-    held: running.Held, stream_binary: Path, run_directory: Path, stay: bool = False, minute_s: float | None = None
-) -> Engines:
+def start(held: running.Held, stream_binary: Path, run_directory: Path, stay: bool = False, minute_s: float | None = None) -> Engines:
     """Starts both engines with their state under `run_directory`, which is emptied first.
 
     A CloudWatch minute takes `minute_s` seconds; without it no alarm is evaluated and no schedule is due by itself.

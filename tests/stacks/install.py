@@ -84,8 +84,7 @@ def install_anew(lock_file: Path, target: Path) -> None:
     print(f"tools: installing pinned packages into {target.relative_to(ROOT)} (about a minute, once)", flush=True)
     python = create_venv(target)
     subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes",
-         "--no-deps", "-r", lock_file],
+        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps", "-r", lock_file],
         check=True,
     )
     subprocess.run([python, "-m", "pip", "check"], check=True, stdout=subprocess.DEVNULL)
@@ -96,9 +95,23 @@ def lock(lock_file: Path) -> None:
     subprocess.run([python, "-m", "pip", "install", "--quiet", PIP_TOOLS], check=True)
     # No index or link locations: the lock file is for every machine, whatever mirror it uses.
     subprocess.run(
-        [python, "-m", "piptools", "compile", "--quiet", "--generate-hashes", "--no-header", "--strip-extras",
-         "--allow-unsafe", "--no-emit-index-url", "--no-emit-trusted-host", "--no-emit-find-links",
-         "--output-file", lock_file.relative_to(ROOT), lock_file.with_suffix(".in").relative_to(ROOT)],
+        [
+            python,
+            "-m",
+            "piptools",
+            "compile",
+            "--quiet",
+            "--generate-hashes",
+            "--no-header",
+            "--strip-extras",
+            "--allow-unsafe",
+            "--no-emit-index-url",
+            "--no-emit-trusted-host",
+            "--no-emit-find-links",
+            "--output-file",
+            lock_file.relative_to(ROOT),
+            lock_file.with_suffix(".in").relative_to(ROOT),
+        ],
         check=True,
         cwd=ROOT,
     )

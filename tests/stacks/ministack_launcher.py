@@ -73,9 +73,7 @@ def send_to_queue(arn: str, body: str, attributes: dict[str, tuple[str, str]]) -
     client.send_message(
         QueueUrl=url,
         MessageBody=body,
-        MessageAttributes={
-            name: {"DataType": kind, "StringValue": value} for name, (kind, value) in attributes.items()
-        },
+        MessageAttributes={name: {"DataType": kind, "StringValue": value} for name, (kind, value) in attributes.items()},
     )
 
 
@@ -100,9 +98,7 @@ def subscription_event(group: str, stream: str, filter_name: str, events: list[d
         "logGroup": group,
         "logStream": stream,
         "subscriptionFilters": [filter_name],
-        "logEvents": [
-            {"id": event_id(), "timestamp": event["timestamp"], "message": event["message"]} for event in events
-        ],
+        "logEvents": [{"id": event_id(), "timestamp": event["timestamp"], "message": event["message"]} for event in events],
     }
     text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
     return {"awslogs": {"data": base64.b64encode(gzip.compress(text.encode(), 6)).decode()}}
@@ -117,9 +113,7 @@ def forward_to_subscriptions(queue: AsyncQueue, group: str, stream: str, events:
             continue
         pattern = subscription.get("filterPattern", "")
         matching = [
-            event
-            for event in events
-            if not pattern or cloudwatch_logs._subscription_pattern_matches(pattern, event.get("message", ""))
+            event for event in events if not pattern or cloudwatch_logs._subscription_pattern_matches(pattern, event.get("message", ""))
         ]
         if matching:
             queue.put(function, subscription_event(group, stream, subscription.get("filterName", ""), matching))
@@ -193,9 +187,7 @@ def play_cloudwatch() -> tuple[CloudWatch, AsyncQueue]:
         invoke,
         lambda arn, alarm_arn: permits((function_of(arn) or {}).get("policy", {}), alarm_arn),
     )
-    queue = AsyncQueue(
-        lambda_svc._execute_function_with_config_scope, send_to_queue, current_function, played.take_from_queue
-    )
+    queue = AsyncQueue(lambda_svc._execute_function_with_config_scope, send_to_queue, current_function, played.take_from_queue)
 
     def get_metric_data(params: Any, request: dict[str, Any], is_cbor: bool, is_json: bool = False) -> Any:
         now_s = time.time()
@@ -288,15 +280,11 @@ class Mappings:
 def close_the_holes() -> tuple[CloudWatch, AsyncQueue, Mappings]:
     played, queue = play_cloudwatch()
     lambda_svc.invoke_async_with_retry = lambda function, event: queue.put(function, event)
-    cloudwatch_logs._fanout_to_subscription_filters = lambda group, stream, events: forward_to_subscriptions(
-        queue, group, stream, events
-    )
+    cloudwatch_logs._fanout_to_subscription_filters = lambda group, stream, events: forward_to_subscriptions(queue, group, stream, events)
     evaluate_joins_in_conditions()
     name_actions_as_aws_does()
     resolve = iam_evaluator._resolve_condition_key
-    iam_evaluator._resolve_condition_key = lambda name, context: (
-        "true" if name.lower() == "aws:securetransport" else resolve(name, context)
-    )
+    iam_evaluator._resolve_condition_key = lambda name, context: "true" if name.lower() == "aws:securetransport" else resolve(name, context)
     return played, queue, Mappings(played.take_from_queue)
 
 
@@ -345,9 +333,7 @@ def kill_running(function: str) -> dict[str, Any]:
 
 def asks_sqs(scope: dict[str, Any]) -> bool:
     headers = dict(scope["headers"])
-    return headers.get(b"x-amz-target", b"").startswith(b"AmazonSQS.") or b"/sqs/aws4_request" in headers.get(
-        b"authorization", b""
-    )
+    return headers.get(b"x-amz-target", b"").startswith(b"AmazonSQS.") or b"/sqs/aws4_request" in headers.get(b"authorization", b"")
 
 
 def with_status(app: Any, played: CloudWatch, queue: AsyncQueue, mappings: Mappings) -> Any:

@@ -88,9 +88,9 @@ def records(engines: Engines, stream_name: str) -> Iterator[Record]:
     served: list[tuple[str, dict[str, Any]]] = []
     kinesis = engines.client("kinesis")
     for shard in kinesis.list_shards(StreamName=stream_name)["Shards"]:
-        iterator = kinesis.get_shard_iterator(
-            StreamName=stream_name, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
-        )["ShardIterator"]
+        iterator = kinesis.get_shard_iterator(StreamName=stream_name, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")[
+            "ShardIterator"
+        ]
         empty = 0
         while iterator and empty < 2:
             answer = kinesis.get_records(ShardIterator=iterator, Limit=GET_RECORDS_RECORDS_MAX)
@@ -105,9 +105,7 @@ def records(engines: Engines, stream_name: str) -> Iterator[Record]:
             shard_id,
             record["PartitionKey"],
             record["Data"],
-            exact_arrival_ms(
-                round(record["ApproximateArrivalTimestamp"].timestamp() * 1000), captured.get(record["SequenceNumber"])
-            ),
+            exact_arrival_ms(round(record["ApproximateArrivalTimestamp"].timestamp() * 1000), captured.get(record["SequenceNumber"])),
         )
 
 

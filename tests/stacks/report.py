@@ -115,9 +115,7 @@ class Plot:
             self.parts.append(f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{y_label(mark)}</text>')
         for mark in ticks(x_most) if x_ticks is None else x_ticks:
             if mark <= self._x_most:
-                self.parts.append(
-                    f'<text x="{self.x(mark):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{x_label(mark)}</text>'
-                )
+                self.parts.append(f'<text x="{self.x(mark):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{x_label(mark)}</text>')
         bottom = HEIGHT - BOTTOM
         self.parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>')
         self.parts.append(
@@ -163,9 +161,7 @@ class Plot:
         )
 
     def svg(self, title: str) -> str:
-        return (
-            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(title)}">{"".join(self.parts)}</svg>'
-        )
+        return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(title)}">{"".join(self.parts)}</svg>'
 
 
 def card(title: str, text: str, body: str) -> str:
@@ -273,6 +269,7 @@ def table(facts: Facts) -> str:
 
 def own_metrics(facts: Facts) -> str:
     """What the function itself reported, in the EMF lines that CloudWatch would turn into metrics."""
+
     def total(name: str) -> int:
         return sum(value if isinstance(value, int | float) else sum(value) for line in facts.metrics
                    if isinstance(value := line.get(name, 0), int | float | list))  # fmt: skip
@@ -284,7 +281,7 @@ def own_metrics(facts: Facts) -> str:
         ("failed invocations", f"{facts.queue['errors']:,}"),
     ]  # fmt: skip
     body = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in lines)
-    return f'<section class="card"><h2>The function\'s own account</h2><p>Sums of its EMF lines, and of Lambda\'s queue.</p><table>{body}</table></section>'
+    return f"<section class=\"card\"><h2>The function's own account</h2><p>Sums of its EMF lines, and of Lambda's queue.</p><table>{body}</table></section>"
 
 
 def forwarded(act: Act) -> str:
@@ -328,8 +325,7 @@ def following(act: Act) -> str:
 
 def decided(act: Act) -> str:
     body = "".join(
-        f"<tr><td>{at:.1f} s</td><td>{html.escape(who)}</td><td>{html.escape(text)}</td></tr>"
-        for at, who, text in act.decisions
+        f"<tr><td>{at:.1f} s</td><td>{html.escape(who)}</td><td>{html.escape(text)}</td></tr>" for at, who, text in act.decisions
     )
     return f'<section class="card wide"><h2>Decisions and their reasons</h2><p>As the functions report them, without repetitions.</p><table>{body}</table></section>'
 
@@ -452,7 +448,9 @@ def lag_shown(act: str, lines: Sequence[dict[str, Any]]) -> str:
 
 def loss_shown(acts: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> str:
     """The dashboard's widget on events by the minute in which they happened, as a table: so short a time has few minutes."""
-    head = "".join(f"<td>{name}</td>" for name in ("", "minute (UTC)", "in", "delivered", "filtered", "dead-lettered", "quarantined", "loss"))
+    head = "".join(
+        f"<td>{name}</td>" for name in ("", "minute (UTC)", "in", "delivered", "filtered", "dead-lettered", "quarantined", "loss")
+    )
     body = "".join(
         f"<tr><td>{html.escape(act)}</td><td>{time.strftime('%H:%M', time.gmtime(minute.epoch_s))}</td><td>{minute.came_in:,}</td>"
         f"{''.join(f'<td>{count:,}</td>' for count in minute.fates)}<td>{minute.loss_percent:.2f} %</td></tr>"
@@ -497,7 +495,7 @@ def write(path: Path, facts: Facts) -> Path:
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>Sluice demo</title><style>{STYLE}</style><main><h1>{html.escape(facts.title)}</h1>"
         f'<p class="origin">{html.escape(facts.origin)}</p>{verdict}<div class="grid">{"".join(cards)}</div>{scaled(facts.act) if facts.act else ""}'
-        f'{failed(facts.failures) if facts.failures else ""}{consumed(facts.consumed) if facts.consumed else ""}{as_the_dashboard(facts)}'
+        f"{failed(facts.failures) if facts.failures else ''}{consumed(facts.consumed) if facts.consumed else ''}{as_the_dashboard(facts)}"
         "<footer>Local engines, not AWS: times are this machine's. Arrival is taken from the stream engine's own log in "
         "milliseconds, because it serves ApproximateArrivalTimestamp in whole seconds. $ per TB: put units and fully used "
         "shard-hours at us-east-1 list prices, without Lambda.</footer></main></html>",

@@ -146,9 +146,7 @@ class Watch:
             limit = self._lambda.get_function_concurrency(FunctionName=self._function)
             flying = self._engines.cloudwatch()["in_flight"]
             processors = sum(count for name, count in flying.items() if self._function in name)
-            self.samples.append(
-                Sample(time.time(), summary["OpenShardCount"], limit.get("ReservedConcurrentExecutions", 0), processors)
-            )
+            self.samples.append(Sample(time.time(), summary["OpenShardCount"], limit.get("ReservedConcurrentExecutions", 0), processors))
 
     def stop(self) -> None:
         self._stop.set()
@@ -165,15 +163,11 @@ def wait_until(done: Callable[[], bool], seconds_max: float, load: Load) -> bool
     return True
 
 
-def play(
-    engines: local.Engines, processor: Path, scale_up: Path, scale_down: Path, step: Callable[[str], None]
-) -> Act:
+def play(engines: local.Engines, processor: Path, scale_up: Path, scale_down: Path, step: Callable[[str], None]) -> Act:
     """Launches a stream of its own with both stacks, and lets the load rise and fall."""
     engines.client("logs").create_log_group(logGroupName=LOG_GROUP)
     stack.create_stream(engines, STREAM, SHARDS)
-    pipeline = stack.launch_processor(
-        engines, processor, STREAM, STREAM, SHARDS, {"LogGroupNames": LOG_GROUP, "RecordFormat": "single"}
-    )
+    pipeline = stack.launch_processor(engines, processor, STREAM, STREAM, SHARDS, {"LogGroupNames": LOG_GROUP, "RecordFormat": "single"})
     scaling = stack.launch_scaling(
         engines,
         scale_up,

@@ -118,9 +118,7 @@ def launch(
     replayer: Path | None = None,
 ) -> Pipeline:
     """Launches both templates and plays what the engines leave out."""
-    stream = deploy(
-        engines, AUTOSCALING, f"{stack}-autoscaling", {"StreamName": stack, "ShardCountInitial": shard_count}
-    )
+    stream = deploy(engines, AUTOSCALING, f"{stack}-autoscaling", {"StreamName": stack, "ShardCountInitial": shard_count})
     create_stream(engines, stream["StreamName"], shard_count)
     return launch_processor(engines, binary, stack, stream["StreamName"], shard_count, parameters, replayer)
 
@@ -184,9 +182,7 @@ def scaling_parameters(engines: Engines, scale_up: Path, scale_down: Path) -> di
     }
 
 
-def launch_scaling(
-    engines: Engines, scale_up: Path, scale_down: Path, stack: str, parameters: Mapping[str, Any]
-) -> Scaling:
+def launch_scaling(engines: Engines, scale_up: Path, scale_down: Path, stack: str, parameters: Mapping[str, Any]) -> Scaling:
     """Launches or updates infra/autoscaling.yaml with the scaling functions."""
     launched = deploy(engines, AUTOSCALING, stack, {**scaling_parameters(engines, scale_up, scale_down), **parameters})
     scaling = Scaling(stack, launched["StreamName"], launched["ScaleUpFunctionName"], launched["ScaleDownFunctionName"])
@@ -207,9 +203,7 @@ class Archive:
     mapping_id: str
 
 
-def launch_archive(
-    engines: Engines, archiver: Path, stack: str, stream_name: str, parameters: Mapping[str, Any] | None = None
-) -> Archive:
+def launch_archive(engines: Engines, archiver: Path, stack: str, stream_name: str, parameters: Mapping[str, Any] | None = None) -> Archive:
     """Launches infra/archive.yaml against a stream; its mapping begins to read at once (see event_source_mapping.py)."""
     launched = deploy(
         engines,
@@ -252,9 +246,7 @@ def launch_stream_replay(
             "StreamName": stream_name,
             "FunctionName": stack,
             "TargetStreamArns": ",".join(f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/{name}" for name in target_streams),
-            "TargetFunctionArns": ",".join(
-                f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}" for name in target_functions
-            ),
+            "TargetFunctionArns": ",".join(f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}" for name in target_functions),
             "CodeS3Bucket": CODE_BUCKET,
             "CodeS3Key": upload_code(engines, replayer, "stream-replayer.zip"),
             **(parameters or {}),
@@ -314,9 +306,7 @@ def set_what_cloudformation_drops(engines: Engines, pipeline: Pipeline, reserved
     two that its tests look up in it.
     """
     functions = engines.client("lambda")
-    functions.put_function_concurrency(
-        FunctionName=pipeline.function_name, ReservedConcurrentExecutions=reserved_concurrency
-    )
+    functions.put_function_concurrency(FunctionName=pipeline.function_name, ReservedConcurrentExecutions=reserved_concurrency)
     functions.update_function_configuration(
         FunctionName=pipeline.function_name, DeadLetterConfig={"TargetArn": pipeline.dead_letter_queue_arn}
     )
@@ -388,9 +378,7 @@ def taken_out(engines: Engines, queue_url: str) -> list[dict[str, Any]]:
     engines.let_wait_pass(queue_url)
     messages: list[dict[str, Any]] = []
     while True:
-        batch = sqs.receive_message(
-            QueueUrl=queue_url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
-        ).get("Messages", [])
+        batch = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]).get("Messages", [])
         if not batch:
             return messages
         for message in batch:

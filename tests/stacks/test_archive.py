@@ -168,9 +168,7 @@ def test_records_that_were_given_up_are_whole_in_the_bucket_and_can_be_brought_b
     assert sorted(archived_lines(engines, archive.bucket, archive.prefix)) == [b"one", b"two"]
 
 
-def test_another_prefix_is_another_firehose_and_the_old_one_stays(
-    engines: local.Engines, functions: dict[str, Path]
-) -> None:
+def test_another_prefix_is_another_firehose_and_the_old_one_stays(engines: local.Engines, functions: dict[str, Path]) -> None:
     stack.create_stream(engines, "archive-prefix", 1)
     for prefix_by in ("arrival", "event-time"):
         stack.launch_archive(engines, functions["archiver"], "archive-prefix", "archive-prefix", {"PrefixBy": prefix_by})

@@ -25,9 +25,8 @@ def cargo(*arguments: str) -> str:
 
 def made() -> set[str]:
     """Every cargo command of the Makefile that compiles."""
-    with ThreadPoolExecutor() as pool:
-        recipes = pool.map(lambda target: make("-n", target).stdout, variables.makefile_targets())
-    return {found.strip() for recipe in recipes for found in re.findall(r"\bcargo (?:build|run|test|nextest run|clippy|doc)\b[^;&|\n]*", recipe)}
+    recipes = make("-n", *variables.makefile_targets()).stdout
+    return {found.strip() for found in re.findall(r"\bcargo (?:build|run|test|nextest run|clippy|doc)\b[^;&|\n]*", recipes)}
 
 
 def profile(command: str) -> str:

@@ -175,9 +175,7 @@ def test_under_every_fault_at_once_no_event_is_nowhere(
 
 
 @pytest.mark.parametrize("where", ["the processor", "the replayer"])
-def test_killed_in_the_middle_of_a_replay_the_dead_letter_is_still_there(
-    engines: local.Engines, replaying: Replaying, where: str
-) -> None:
+def test_killed_in_the_middle_of_a_replay_the_dead_letter_is_still_there(engines: local.Engines, replaying: Replaying, where: str) -> None:
     group = f"/t/killed/{where.split()[-1]}"
     engines.client("logs").create_log_group(logGroupName=group)
     pipeline = replaying(LogGroupNames=group)

@@ -84,9 +84,7 @@ def test_the_replayer_names_every_missing_variable_at_once(functions: dict[str, 
         {"REPLAY_PARALLELISM": "half", "REPLAY_HOPS_MAX": "1001", "PROCESSOR_TIMEOUT_SECONDS": "901"},
     ],
 )
-def test_the_replayer_names_every_malformed_variable_with_its_value(
-    functions: dict[str, Path], wrong: dict[str, str]
-) -> None:
+def test_the_replayer_names_every_malformed_variable_with_its_value(functions: dict[str, Path], wrong: dict[str, str]) -> None:
     code, said = start(functions["dlq-replayer"], {**GOOD_REPLAYER, **wrong})
     assert code != 0
     for name, value in wrong.items():

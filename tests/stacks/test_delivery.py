@@ -26,9 +26,7 @@ def arrived(engines: local.Engines, pipeline: stack.Pipeline, record_format: str
 
 @pytest.mark.parametrize("transform", ["envelope", "passthrough"])
 @pytest.mark.parametrize("record_format", ["kpl", "gzip", "single"])
-def test_every_event_arrives_once_byte_for_byte(
-    engines: local.Engines, launch: Launch, record_format: str, transform: str
-) -> None:
+def test_every_event_arrives_once_byte_for_byte(engines: local.Engines, launch: Launch, record_format: str, transform: str) -> None:
     groups = [f"/t/{record_format}/{transform}/{letter}" for letter in "abc"]
     for group in groups:
         engines.client("logs").create_log_group(logGroupName=group)
@@ -75,9 +73,7 @@ def test_a_log_stream_stays_in_one_shard_and_in_order(engines: local.Engines, la
     assert all(len(used) == 1 for used in shards.values())
 
 
-def test_control_messages_and_empty_batches_are_accepted_and_write_nothing(
-    engines: local.Engines, launch: Launch
-) -> None:
+def test_control_messages_and_empty_batches_are_accepted_and_write_nothing(engines: local.Engines, launch: Launch) -> None:
     pipeline = launch()
     for event in special_deliveries("/t/special"):
         assert stack.invoke(engines, pipeline, event, wait=True)["error"] is None

@@ -67,9 +67,7 @@ def parameters(engines: local.Engines, name: str) -> dict[str, str]:
     return {each["ParameterKey"]: each["ParameterValue"] for each in found["Parameters"]}
 
 
-def test_pattern_and_schedule_arrive_byte_for_byte_and_the_removal_plan_removes_all(
-    deploying: Deploying, engines: local.Engines
-) -> None:
+def test_pattern_and_schedule_arrive_byte_for_byte_and_the_removal_plan_removes_all(deploying: Deploying, engines: local.Engines) -> None:
     bucket = stack.code_bucket(engines)
     group = "/deploy/app"
     engines.client("logs").create_log_group(logGroupName=group)
@@ -122,9 +120,7 @@ def test_without_a_bucket_the_stream_launches_alone(deploying: Deploying, engine
     assert parameters(engines, "no-bucket")["ShardCountInitial"] == "3"
 
 
-def test_preflight_stops_a_deployment_before_anything_is_built_unless_it_is_skipped(
-    deploying: Deploying, engines: local.Engines
-) -> None:
+def test_preflight_stops_a_deployment_before_anything_is_built_unless_it_is_skipped(deploying: Deploying, engines: local.Engines) -> None:
     chosen = {"BUCKET": stack.code_bucket(engines), "LOG_PROCESSING_STACK": "skipping"}
     chosen["PARAMETERS"] = "StreamName=skipping FunctionName=skipping LogGroupNames=/not/there MetricMathAlarms=false"
     stopped = deploying("log-processing", **chosen)

@@ -66,9 +66,7 @@ def printed(engines: local.Engines, functions: dict[str, Path]) -> Iterator[dict
     name = "emf"
     stack.create_stream(engines, name, 2)
     parameters = {"LogGroupNames": "/t/emf", "PutAttemptsMax": 1}
-    pipeline = stack.launch_processor(
-        engines, functions["log-processor"], name, name, 2, parameters, functions["dlq-replayer"]
-    )
+    pipeline = stack.launch_processor(engines, functions["log-processor"], name, name, 2, parameters, functions["dlq-replayer"])
     scaling = stack.launch_scaling(
         engines,
         functions["scale-up"],

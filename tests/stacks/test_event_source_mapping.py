@@ -135,9 +135,7 @@ def test_what_an_answer_names_comes_again_from_the_lowest_on(run: Any) -> None:
 )
 def test_what_fails_as_a_whole_comes_again_and_then_its_place_is_told(run: Any, failed: dict[str, Any]) -> None:
     kinesis = Kinesis(a=([], [b"x"] * 6, False))
-    function, letters, counts = run(
-        kinesis, lambda numbers, _: failed if "1" in numbers else taken(), MaximumBatchingWindowInSeconds=1
-    )
+    function, letters, counts = run(kinesis, lambda numbers, _: failed if "1" in numbers else taken(), MaximumBatchingWindowInSeconds=1)
     assert [batch for _, batch in function.batches] == [["1", "2", "3", "4"]] * 3 + [["5", "6"]], "two more tries, then on"
     (letter,) = letters
     assert (letter["arn"], letter["requestContext"]["condition"]) == (QUEUE, "RetryAttemptsExhausted")

@@ -100,9 +100,7 @@ def test_an_event_that_fits_no_record_is_quarantined_alone(engines: local.Engine
     assert letters[0]["attributes"]["LogEvents"] == "1"
 
 
-def test_around_the_record_limit_an_event_is_delivered_or_quarantined(
-    engines: local.Engines, launch: Launch
-) -> None:
+def test_around_the_record_limit_an_event_is_delivered_or_quarantined(engines: local.Engines, launch: Launch) -> None:
     pipeline = launch(Transform="passthrough", RecordFormat="single")
     messages = [f"{spare:03d}".ljust(RECORD_BYTES_MAX - spare, "x") for spare in (0, 1, 4, 16, 64, 256)]
     for message in messages:
@@ -119,9 +117,7 @@ def test_around_the_record_limit_an_event_is_delivered_or_quarantined(
     assert messages[-1].encode() not in dead, "room enough"
 
 
-def test_without_its_stream_the_remainder_is_dead_lettered_and_can_be_replayed(
-    engines: local.Engines, launch: Launch
-) -> None:
+def test_without_its_stream_the_remainder_is_dead_lettered_and_can_be_replayed(engines: local.Engines, launch: Launch) -> None:
     engines.client("logs").create_log_group(logGroupName="/t/gone")
     pipeline = launch(LogGroupNames="/t/gone")
     stack.delete_stream(engines, pipeline.stream_name)
@@ -137,9 +133,7 @@ def test_without_its_stream_the_remainder_is_dead_lettered_and_can_be_replayed(
     assert stack.settle(engines)["errors"] == before["errors"], "the remainder was handed over, so nothing failed"
 
 
-def test_with_neither_stream_nor_queue_lambda_retries_and_keeps_the_raw_event(
-    engines: local.Engines, launch: Launch
-) -> None:
+def test_with_neither_stream_nor_queue_lambda_retries_and_keeps_the_raw_event(engines: local.Engines, launch: Launch) -> None:
     pipeline = launch()
     stack.set_variables(engines, pipeline.function_name, DEAD_LETTER_QUEUE_URL=None)
     stack.delete_stream(engines, pipeline.stream_name)
@@ -178,9 +172,7 @@ def as_list(value: str | list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("setting", ["STREAM_NAME", "TRANSFORM", "RECORD_FORMAT"])
-def test_a_function_without_a_variable_fails_and_loses_nothing(
-    engines: local.Engines, launch: Launch, setting: str
-) -> None:
+def test_a_function_without_a_variable_fails_and_loses_nothing(engines: local.Engines, launch: Launch, setting: str) -> None:
     pipeline = launch()
     stack.set_variables(engines, pipeline.function_name, **{setting: None})
     event = awslogs({"messageType": "DATA_MESSAGE", "owner": "0", "logGroup": "g", "logStream": "s",

@@ -85,14 +85,16 @@ def test_every_name_that_a_resource_is_given_is_one_that_is_measured(template: s
     of_another = {"AWS::Lambda::Permission", "AWS::Lambda::EventInvokeConfig", "AWS::Lambda::EventSourceMapping"}
     # A name within its role or log group.
     within = {"AWS::IAM::Policy", "AWS::Logs::LogStream", "AWS::Logs::SubscriptionFilter"}
-    assert {one for one in given if one[0] not in of_another | within} <= {
-        (name, kind.member) for name, kind in preflight.KINDS.items()
-    }
+    assert {one for one in given if one[0] not in of_another | within} <= {(name, kind.member) for name, kind in preflight.KINDS.items()}
 
 
 @pytest.mark.parametrize("template", ["autoscaling", "log-processing"])
 def test_a_prefix_names_functions_and_schedules_and_nothing_refers_to_the_old_names(template: str) -> None:
-    named = [one for one in resources(template, "long-stack", NamePrefix="short") if one.type in ("AWS::Lambda::Function", "AWS::Scheduler::Schedule")]
+    named = [
+        one
+        for one in resources(template, "long-stack", NamePrefix="short")
+        if one.type in ("AWS::Lambda::Function", "AWS::Scheduler::Schedule")
+    ]
     names = [str(one.name("FunctionName") or one.name("Name")) for one in named if one.logical_id != "Processor"]
     assert names
     assert all(name.startswith("short-") for name in names), names

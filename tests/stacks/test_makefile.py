@@ -173,8 +173,7 @@ def test_a_folder_in_which_nothing_can_be_built_is_refused_at_once(tmp_path: Pat
 def test_no_script_of_the_tools_is_started_by_its_first_line() -> None:
     """It names the directory in which it was installed, and a moved clone has another."""
     started = (ROOT / "Makefile").read_text() + "".join(
-        path.read_text() for path in [*(ROOT / "tests" / "stacks").glob("*.py"), *(ROOT / "infra").glob("*.py")]
-        if path != Path(__file__)
+        path.read_text() for path in [*(ROOT / "tests" / "stacks").glob("*.py"), *(ROOT / "infra").glob("*.py")] if path != Path(__file__)
     )
     assert re.findall(r"\$\((?:DEPLOY_)?TOOLS\)/(?!python)\w+", started) == []
     assert re.findall(r'with_name\("(?:aws|cfn-lint|pytest)"\)', started) == []
@@ -254,9 +253,7 @@ def test_a_second_demo_is_refused_and_force_stops_the_first(target: Path) -> Non
     try:
         refused = second_demo(target)
         assert refused.returncode == 2
-        assert re.fullmatch(
-            rf"a demo is running here \(pid {first.pid}, since \d\d:\d\d\); FORCE=1 stops it and goes on\n", refused.stderr
-        )
+        assert re.fullmatch(rf"a demo is running here \(pid {first.pid}, since \d\d:\d\d\); FORCE=1 stops it and goes on\n", refused.stderr)
         assert first.poll() is None
         forced = second_demo(target, FORCE="1")
         assert "stopped the demo that was here" in forced.stdout
@@ -370,5 +367,9 @@ def test_the_help_names_every_variable_and_the_page_those_of_the_demo() -> None:
 
 
 def test_the_table_names_the_functions_and_fuzz_targets_that_there_are() -> None:
-    names = {name for path in (ROOT / "tests/fuzz/src/targets").glob("*.rs") for name in re.findall(r'^    name: "(.+)",', path.read_text(), re.MULTILINE)}
+    names = {
+        name
+        for path in (ROOT / "tests/fuzz/src/targets").glob("*.rs")
+        for name in re.findall(r'^    name: "(.+)",', path.read_text(), re.MULTILINE)
+    }
     assert {name for name in names if variables.problem(variables.of("TARGET", "fuzz"), name)} == set()

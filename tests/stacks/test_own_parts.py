@@ -173,9 +173,7 @@ def alarm(threshold: float = 100, **more: Any) -> dict[str, Any]:
 
 def cloudwatch(alarms: list[dict[str, Any]], may: bool = True, arrivals: Any = None) -> tuple[CloudWatch, list[Any]]:
     invoked: list[Any] = []
-    played = CloudWatch(
-        60, arrivals, lambda: alarms, list, lambda arn, event: invoked.append((arn, event)), lambda _, __: may
-    )
+    played = CloudWatch(60, arrivals, lambda: alarms, list, lambda arn, event: invoked.append((arn, event)), lambda _, __: may)
     return played, invoked
 
 

@@ -163,7 +163,11 @@ def test_a_misspelt_region_is_told_with_the_nearest(engines: local.Engines) -> N
 def test_a_region_that_is_not_enabled_stops(engines: local.Engines, name: str) -> None:
     stubbed = {
         **stub(engines, "sts", lambda it: it.add_client_error("get_caller_identity", "InvalidClientTokenId", "invalid", 403)),
-        **stub(engines, "account", lambda it: it.add_response("get_region_opt_status", {"RegionName": "af-south-1", "RegionOptStatus": "DISABLED"})),
+        **stub(
+            engines,
+            "account",
+            lambda it: it.add_response("get_region_opt_status", {"RegionName": "af-south-1", "RegionOptStatus": "DISABLED"}),
+        ),
     }
     (finding,) = found(engines, launch("autoscaling", name), stubbed=stubbed, region="af-south-1")
     assert finding.what == "the region af-south-1 is not enabled in this account"
@@ -194,7 +198,9 @@ def test_a_missing_permission_is_a_warning_that_names_it_once(engines: local.Eng
 
 def test_an_answer_that_nobody_expects_is_a_warning_and_no_crash(engines: local.Engines, name: str) -> None:
     stubbed = stub(engines, "kinesis", lambda it: it.add_client_error("describe_limits", "InternalFailure", "try later", 500))
-    finding = only([one for one in found(engines, launch("autoscaling", name), stubbed=stubbed) if "quota of shards" in one.what], "not-checked")
+    finding = only(
+        [one for one in found(engines, launch("autoscaling", name), stubbed=stubbed) if "quota of shards" in one.what], "not-checked"
+    )
     assert finding.what == "could not check the quota of shards: InternalFailure: try later"
 
 
@@ -212,7 +218,9 @@ def test_a_small_quota_of_lambda_stops_and_names_the_request(engines: local.Engi
     stubbed = stub(engines, "lambda", small)
     finding = only(found(engines, launch("autoscaling", name), stubbed=stubbed), "lambda-concurrency")
     assert finding.severity == "stops"
-    assert f"{name}-scale-up reserves 1" in finding.what and "keeps 100 of the account's 10 concurrent executions unreserved" in finding.what
+    assert (
+        f"{name}-scale-up reserves 1" in finding.what and "keeps 100 of the account's 10 concurrent executions unreserved" in finding.what
+    )
     assert "request-service-quota-increase --service-code lambda --quota-code L-B99A9384 --desired-value 1000" in finding.remedy
 
 
@@ -220,7 +228,11 @@ def test_an_account_near_its_quota_of_lambda_stops_by_one(engines: local.Engines
     """The engine's account has 1,000: with 898 reserved, two more still fit, three do not."""
     functions = engines.client("lambda")
     functions.create_function(
-        FunctionName=name, Runtime="provided.al2023", Handler="bootstrap", Role="arn:aws:iam::000000000000:role/lambda", Code={"ZipFile": functions_zip}
+        FunctionName=name,
+        Runtime="provided.al2023",
+        Handler="bootstrap",
+        Role="arn:aws:iam::000000000000:role/lambda",
+        Code={"ZipFile": functions_zip},
     )
     try:
         functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=898)
@@ -302,14 +314,22 @@ def test_log_groups_that_cannot_be_subscribed_stop_each_with_its_reason(engines:
             destinationArn=f"arn:aws:lambda:{REGION}:000000000000:function:other",
         )  # fmt: skip
     logs.put_subscription_filter(
-        logGroupName=f"/{name}/free", filterName="other", filterPattern="", destinationArn=f"arn:aws:lambda:{REGION}:000000000000:function:o"
+        logGroupName=f"/{name}/free",
+        filterName="other",
+        filterPattern="",
+        destinationArn=f"arn:aws:lambda:{REGION}:000000000000:function:o",
     )
     groups = ",".join(f"/{name}/{one}" for one in ("full", "rare", "free", "none"))
-    told = {one.code: one for one in found(engines, launch("log-processing", name, LogGroupNames=groups)) if one.code.startswith("log-group-")}
+    told = {
+        one.code: one for one in found(engines, launch("log-processing", name, LogGroupNames=groups)) if one.code.startswith("log-group-")
+    }
     assert {one.severity for one in told.values()} == {"stops"}
     assert told["log-group-missing"].what == f"the log group /{name}/none does not exist"
     assert told["log-group-missing"].remedy.startswith(f"aws logs create-log-group --log-group-name /{name}/none")
-    assert told["log-group-class"].what == f"the log group /{name}/rare is of class INFREQUENT_ACCESS, and only class STANDARD can be subscribed"
+    assert (
+        told["log-group-class"].what
+        == f"the log group /{name}/rare is of class INFREQUENT_ACCESS, and only class STANDARD can be subscribed"
+    )
     assert "has 2 subscription filters (other-1, other-2)" in told["log-group-filters"].what
     assert f"delete-subscription-filter --log-group-name /{name}/full --filter-name other-2" in told["log-group-filters"].remedy
     assert not any(f"/{name}/free" in one.what for one in told.values()), "one more filter fits"
@@ -332,7 +352,11 @@ def test_a_filter_of_the_stack_itself_takes_no_second_place(engines: local.Engin
 
 def test_names_that_others_have_stop_each_with_its_remedy(engines: local.Engines, functions_zip: bytes, name: str) -> None:
     engines.client("lambda").create_function(
-        FunctionName=f"{name}-scale-up", Runtime="provided.al2023", Handler="bootstrap", Role="arn:aws:iam::000000000000:role/lambda", Code={"ZipFile": functions_zip}
+        FunctionName=f"{name}-scale-up",
+        Runtime="provided.al2023",
+        Handler="bootstrap",
+        Role="arn:aws:iam::000000000000:role/lambda",
+        Code={"ZipFile": functions_zip},
     )
     engines.client("scheduler").create_schedule(
         Name=f"{name}-reconcile", ScheduleExpression="rate(1 hour)", FlexibleTimeWindow={"Mode": "OFF"},
@@ -386,7 +410,9 @@ def test_a_stack_in_a_state_that_takes_no_launch_stops(engines: local.Engines, n
         it.add_response("describe_stacks", {"Stacks": [{"StackName": name, "StackStatus": state, "CreationTime": datetime.now(UTC)}]})
         it.add_response("list_stack_resources", {"StackResourceSummaries": []})
 
-    finding = only(found(engines, launch("archive", name, StreamName="none"), stubbed=stub(engines, "cloudformation", prepare)), "stack-state")
+    finding = only(
+        found(engines, launch("archive", name, StreamName="none"), stubbed=stub(engines, "cloudformation", prepare)), "stack-state"
+    )
     assert finding.severity == "stops" and f"the stack is {state}" in finding.what
     assert finding.remedy.startswith(remedy.format(name))
 
@@ -394,11 +420,20 @@ def test_a_stack_in_a_state_that_takes_no_launch_stops(engines: local.Engines, n
 def test_a_stack_whose_first_launch_was_rolled_back_is_seen_on_the_engine(engines: local.Engines, name: str) -> None:
     cloudformation = engines.client("cloudformation")
     # Metric math, which the engine refuses.
-    alarm = {"AlarmName": name, "Metrics": [{"Id": "e", "Expression": "1 + 1"}], "EvaluationPeriods": 1, "Threshold": 1, "ComparisonOperator": "GreaterThanThreshold"}
+    alarm = {
+        "AlarmName": name,
+        "Metrics": [{"Id": "e", "Expression": "1 + 1"}],
+        "EvaluationPeriods": 1,
+        "Threshold": 1,
+        "ComparisonOperator": "GreaterThanThreshold",
+    }
     body = {"Resources": {"A": {"Type": "AWS::CloudWatch::Alarm", "Properties": alarm}}}
     cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(body))
     deadline = time.monotonic() + 20
-    while (status := cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]) not in ("ROLLBACK_COMPLETE", "CREATE_COMPLETE"):
+    while (status := cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]) not in (
+        "ROLLBACK_COMPLETE",
+        "CREATE_COMPLETE",
+    ):
         assert time.monotonic() < deadline, status
         time.sleep(0.1)
     assert status == "ROLLBACK_COMPLETE"
@@ -409,7 +444,10 @@ def test_a_stack_whose_first_launch_was_rolled_back_is_seen_on_the_engine(engine
 def test_a_name_that_grows_too_long_stops_with_its_length(engines: local.Engines) -> None:
     long = "a" * 120
     told = [one for one in found(engines, launch("log-processing", long, FunctionName="f" * 64)) if one.code == "name-length"]
-    names = [resource for resource in Template.of("log-processing").resources(launch("log-processing", long).parameters, {"AWS::StackName": long})]
+    names = [
+        resource
+        for resource in Template.of("log-processing").resources(launch("log-processing", long).parameters, {"AWS::StackName": long})
+    ]
     too_long = [one for one in names if one.type == "AWS::Lambda::Function" and len(one.name("FunctionName") or "") > 64]
     assert len([one for one in told if "function" in one.what]) == len(too_long)
     assert all("AWS takes 64" in one.what and "NamePrefix=" in one.remedy for one in told)
@@ -421,7 +459,10 @@ def test_a_stack_name_that_cloudformation_refuses_stops(engines: local.Engines) 
 
 
 def test_two_stacks_of_one_launch_may_not_share_a_name(engines: local.Engines, name: str) -> None:
-    both = [launch("archive", f"{name}-a", FunctionName=name, StreamName="s"), launch("stream-replay", f"{name}-b", FunctionName=name, StreamName="s")]
+    both = [
+        launch("archive", f"{name}-a", FunctionName=name, StreamName="s"),
+        launch("stream-replay", f"{name}-b", FunctionName=name, StreamName="s"),
+    ]
     told = [one for one in found(engines, *both) if one.code == "name-twice"]
     assert any(one.what == f"{name}-a has a function {name} as well" for one in told), told
 
@@ -456,7 +497,10 @@ def test_a_parameter_that_no_template_has_is_refused_before_anything_is_asked() 
 
 
 def test_a_stream_that_is_not_there_stops_a_mapping_and_warns_the_others(engines: local.Engines, name: str) -> None:
-    severities = {stack: only(found(engines, launch(stack, name, StreamName=name)), "stream-missing").severity for stack in ("log-processing", "archive", "stream-replay")}
+    severities = {
+        stack: only(found(engines, launch(stack, name, StreamName=name)), "stream-missing").severity
+        for stack in ("log-processing", "archive", "stream-replay")
+    }
     assert severities == {"log-processing": "warns", "archive": "stops", "stream-replay": "warns"}
     together = found(engines, launch("autoscaling", f"{name}-a", StreamName=name), launch("archive", name, StreamName=name))
     assert "stream-missing" not in [one.code for one in together], "it is launched with it"
@@ -479,12 +523,19 @@ def test_a_stream_with_a_key_of_ones_own_needs_the_key_named(engines: local.Engi
     kinesis.start_stream_encryption(StreamName=name, EncryptionType="KMS", KeyId=key["Arn"])
     finding = only(found(engines, launch("log-processing", name, StreamName=name)), "stream-key")
     assert f"StreamKmsKeyArn={key['Arn']}" in finding.remedy
-    assert "stream-key" not in [one.code for one in found(engines, launch("log-processing", name, StreamName=name, StreamKmsKeyArn=key["Arn"]))]
+    assert "stream-key" not in [
+        one.code for one in found(engines, launch("log-processing", name, StreamName=name, StreamKmsKeyArn=key["Arn"]))
+    ]
 
 
 def test_a_bucket_must_be_there_in_this_region_and_take_code(engines: local.Engines, name: str) -> None:
-    assert only(found(engines, launch("archive", name), bucket=f"{name}-none"), "bucket-missing").remedy == f"aws s3 mb s3://{name}-none --region {REGION}"
-    far_away = boto3.client("s3", endpoint_url=engines.endpoint, region_name="eu-west-1", aws_access_key_id="test", aws_secret_access_key="test")
+    assert (
+        only(found(engines, launch("archive", name), bucket=f"{name}-none"), "bucket-missing").remedy
+        == f"aws s3 mb s3://{name}-none --region {REGION}"
+    )
+    far_away = boto3.client(
+        "s3", endpoint_url=engines.endpoint, region_name="eu-west-1", aws_access_key_id="test", aws_secret_access_key="test"
+    )
     far_away.create_bucket(Bucket=f"{name}-far", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     far = only(found(engines, launch("archive", name), bucket=f"{name}-far"), "bucket-region")
     assert "is in eu-west-1, and Lambda takes code from a bucket in eu-central-1 only" in far.what
@@ -492,7 +543,10 @@ def test_a_bucket_must_be_there_in_this_region_and_take_code(engines: local.Engi
         engines, "s3",
         lambda it: (it.add_response("head_bucket", {}), it.add_client_error("create_multipart_upload", "AccessDenied", "no", 403)),
     )  # fmt: skip
-    assert only(found(engines, launch("autoscaling", name), bucket=BUCKET, stubbed=denied), "bucket-not-writable").what == f"you may not write to the bucket {BUCKET}: needs permission s3:PutObject on it"
+    assert (
+        only(found(engines, launch("autoscaling", name), bucket=BUCKET, stubbed=denied), "bucket-not-writable").what
+        == f"you may not write to the bucket {BUCKET}: needs permission s3:PutObject on it"
+    )
     alien = stub(engines, "s3", lambda it: it.add_client_error("head_bucket", "403", "Forbidden", 403))
     assert only(found(engines, launch("autoscaling", name), bucket=BUCKET, stubbed=alien), "bucket-not-yours").severity == "stops"
 
@@ -511,7 +565,9 @@ def test_a_key_must_be_there_enabled_and_symmetric(engines: local.Engines, name:
     kms.schedule_key_deletion(KeyId=leaving["KeyId"])
 
     def told(key: str) -> list[tuple[str, str]]:
-        return [(one.code, one.remedy) for one in found(engines, launch("autoscaling", name, StreamKmsKeyId=key)) if one.code.startswith("kms-")]
+        return [
+            (one.code, one.remedy) for one in found(engines, launch("autoscaling", name, StreamKmsKeyId=key)) if one.code.startswith("kms-")
+        ]
 
     assert told(good["Arn"]) == []
     assert told(off["KeyId"]) == [("kms-state", f"aws kms enable-key --key-id {off['KeyId']}")]
@@ -542,7 +598,9 @@ def test_a_topic_that_no_alarm_can_publish_to_is_a_warning(
             it.add_response("get_key_policy", {"Policy": policy}, {"KeyId": "1-2-3", "PolicyName": "default"})
 
         stubbed |= stub(engines, "kms", kms)
-    told = [one for one in found(engines, launch("autoscaling", name, NotifyTopicArn=topic), stubbed=stubbed) if one.code.startswith("topic-")]
+    told = [
+        one for one in found(engines, launch("autoscaling", name, NotifyTopicArn=topic), stubbed=stubbed) if one.code.startswith("topic-")
+    ]
     assert [one.code for one in told] == codes
     assert all("cloudwatch.amazonaws.com" in one.remedy and one.severity == "warns" for one in told)
 
@@ -606,7 +664,14 @@ def test_every_resource_with_a_name_is_known_by_it(stack: str) -> None:
 
 def test_the_reading_of_a_template_agrees_with_what_cloudformation_makes_of_it(engines: local.Engines, name: str) -> None:
     """Logical IDs and physical names, against the engine's own."""
-    given = {"StreamName": name, "CodeS3Bucket": BUCKET, **CODE["autoscaling"], "FastAlarm": "true", "OffPeakSchedule": "", "ProcessorFunctions": "a,b=0.5"}
+    given = {
+        "StreamName": name,
+        "CodeS3Bucket": BUCKET,
+        **CODE["autoscaling"],
+        "FastAlarm": "true",
+        "OffPeakSchedule": "",
+        "ProcessorFunctions": "a,b=0.5",
+    }
     engines.client("s3").put_object(Bucket=BUCKET, Key="up.zip", Body=b"")
     cloudformation = engines.client("cloudformation")
     cloudformation.create_stack(
@@ -615,8 +680,13 @@ def test_the_reading_of_a_template_agrees_with_what_cloudformation_makes_of_it(e
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     )  # fmt: skip
     cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
-    made = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]}
-    planned = Template.of("autoscaling").resources(given, {"AWS::StackName": name, "AWS::Region": REGION, "AWS::AccountId": "000000000000", "AWS::Partition": "aws"})
+    made = {
+        one["LogicalResourceId"]: one["PhysicalResourceId"]
+        for one in cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
+    }
+    planned = Template.of("autoscaling").resources(
+        given, {"AWS::StackName": name, "AWS::Region": REGION, "AWS::AccountId": "000000000000", "AWS::Partition": "aws"}
+    )
     assert {one.logical_id for one in planned} == set(made)
     for one in planned:
         kind = preflight.KINDS.get(one.type)
@@ -628,7 +698,9 @@ def test_the_reading_of_a_template_agrees_with_what_cloudformation_makes_of_it(e
 def test_the_page_names_every_finding() -> None:
     """In the table, where each is explained, and none that there is not."""
     page = (ROOT / "docs" / "verify.md").read_text()
-    rows = {code for line in page.splitlines() if line.startswith("| `") for code in re.findall(r"`([a-z]+(?:-[a-z]+)*)`", line.split("|")[1])}
+    rows = {
+        code for line in page.splitlines() if line.startswith("| `") for code in re.findall(r"`([a-z]+(?:-[a-z]+)*)`", line.split("|")[1])
+    }
     source = (ROOT / "infra" / "preflight.py").read_text()
     codes = set(re.findall(r'(?:STOPS|WARNS|severity), "([a-z-]+)"', source))
     assert len(codes) > 20

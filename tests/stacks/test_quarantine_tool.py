@@ -98,8 +98,7 @@ class Sqs(ThreadingHTTPServer):
 
     def __init__(self, *messages: dict[str, Any], before: Callable[[str, Sqs], None] = lambda call, sqs: None) -> None:
         self.messages = [
-            {"MessageId": str(number), "ReceiptHandle": f"receipt {number}"} | message
-            for number, message in enumerate(messages)
+            {"MessageId": str(number), "ReceiptHandle": f"receipt {number}"} | message for number, message in enumerate(messages)
         ]
         self.before = before
         self.refused: dict[str, str] = {}
@@ -141,12 +140,12 @@ class Refused(Exception):
 
 
 class Answers(BaseHTTPRequestHandler):
-    server: Sqs
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         status, answer = 200, {}
+        assert isinstance(self.server, Sqs)
         try:
             answer = self.server.answer(self.headers["X-Amz-Target"].rsplit(".", 1)[-1], asked)
         except Refused as refused:
@@ -157,7 +156,7 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *_: Any) -> None:
         pass
 
 
@@ -273,9 +272,7 @@ def send(engines: local.Engines, queue_url: str, body: str, **attributes: str) -
     engines.client("sqs").send_message(
         QueueUrl=queue_url,
         MessageBody=body,
-        MessageAttributes={
-            name: {"DataType": kinds.get(name, "String"), "StringValue": value} for name, value in attributes.items()
-        },
+        MessageAttributes={name: {"DataType": kinds.get(name, "String"), "StringValue": value} for name, value in attributes.items()},
     )
 
 
@@ -345,9 +342,7 @@ def test_what_is_sent_back_is_replayed_into_the_stream(engines: local.Engines, f
     assert poison["attributes"]["Reason"] == "not-gzip", "not repaired, so it is back"
 
 
-def test_on_its_way_back_a_message_keeps_its_first_day_and_begins_anew(
-    engines: local.Engines, filled: stack.Pipeline
-) -> None:
+def test_on_its_way_back_a_message_keeps_its_first_day_and_begins_anew(engines: local.Engines, filled: stack.Pipeline) -> None:
     tool(engines, "send-back", "--queue", filled.quarantine_queue_url)
     back = [letter["attributes"] for letter in stack.dead_letters(engines, filled)]
     assert {"LogEvents": "2", "Attempts": "0", "DeadLetteredAt": "1795000000000", "SentBack": "true"} in back
@@ -365,8 +360,7 @@ def test_thousands_are_sent_back_and_none_is_lost(engines: local.Engines, launch
         sqs.send_message_batch(
             QueueUrl=pipeline.quarantine_queue_url,
             Entries=[
-                {"Id": str(number), "MessageBody": body, "MessageAttributes": reason}
-                for number, body in enumerate(bodies[at : at + 10])
+                {"Id": str(number), "MessageBody": body, "MessageAttributes": reason} for number, body in enumerate(bodies[at : at + 10])
             ],
         )
     said = tool(engines, "send-back", "--queue", pipeline.quarantine_queue_url, "--max", "1500")
@@ -419,7 +413,12 @@ def test_what_is_in_hand_when_a_person_interrupts_is_given_back() -> None:
 
 def test_the_make_targets_run_the_tool(engines: local.Engines, filled: stack.Pipeline) -> None:
     def make(*arguments: str) -> str:
-        done = local.make(f"QUARANTINE_QUEUE={filled.quarantine_queue_url}", *arguments, AWS_ENDPOINT_URL=engines.endpoint, SLUICE_CLI=os.environ["SLUICE_CLI"])
+        done = local.make(
+            f"QUARANTINE_QUEUE={filled.quarantine_queue_url}",
+            *arguments,
+            AWS_ENDPOINT_URL=engines.endpoint,
+            SLUICE_CLI=os.environ["SLUICE_CLI"],
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

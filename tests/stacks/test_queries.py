@@ -85,9 +85,7 @@ def test_the_dashboard_says_what_is_quarantined_and_why(engines: local.Engines, 
     assert any("_aws" in line for line in left), "metric lines are no news"
 
 
-def test_the_dashboard_says_what_stopped_a_replay_and_where_it_goes_on(
-    engines: local.Engines, past: Callable[..., Past]
-) -> None:
+def test_the_dashboard_says_what_stopped_a_replay_and_where_it_goes_on(engines: local.Engines, past: Callable[..., Past]) -> None:
     replayer = past(TargetAttemptsMax=1)
     assert "error" in replayer.run(**{"from": "never"})
     engines.client("kinesis").delete_stream(StreamName=replayer.target)

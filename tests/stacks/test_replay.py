@@ -53,9 +53,7 @@ def looked_at(engines: local.Engines, queue_url: str) -> list[dict[str, str]]:
 EMPTY = {"visible": 0, "hidden": 0, "delayed": 0}
 
 
-def test_both_kinds_of_dead_letter_are_replayed_and_the_queue_is_empty(
-    engines: local.Engines, replaying: Replaying
-) -> None:
+def test_both_kinds_of_dead_letter_are_replayed_and_the_queue_is_empty(engines: local.Engines, replaying: Replaying) -> None:
     engines.client("logs").create_log_group(logGroupName="/t/replayed")
     pipeline = replaying(LogGroupNames="/t/replayed")
     stack.delete_stream(engines, pipeline.stream_name)
@@ -91,9 +89,7 @@ def test_the_schedule_replays_what_is_there(engines: local.Engines, replaying: R
     assert waiting(engines, pipeline.dead_letter_queue_url) == EMPTY
 
 
-def test_what_fails_time_and_again_is_quarantined_with_its_history(
-    engines: local.Engines, replaying: Replaying
-) -> None:
+def test_what_fails_time_and_again_is_quarantined_with_its_history(engines: local.Engines, replaying: Replaying) -> None:
     pipeline = replaying(ReplayAttemptsMax=3)
     before_ms = now_ms()
     dead_letter(engines, pipeline, ["never", "arrives"])
@@ -112,9 +108,7 @@ def test_what_fails_time_and_again_is_quarantined_with_its_history(
     assert [event.message for event in events_in(json.loads(last["body"]))] == [b"never", b"arrives"]
 
 
-def test_a_processor_that_fails_leaves_the_message_in_the_queue_for_later(
-    engines: local.Engines, replaying: Replaying
-) -> None:
+def test_a_processor_that_fails_leaves_the_message_in_the_queue_for_later(engines: local.Engines, replaying: Replaying) -> None:
     pipeline = replaying()
     dead_letter(engines, pipeline, ["late"])
     stack.create_stream(engines, pipeline.stream_name, 1)
@@ -128,9 +122,7 @@ def test_a_processor_that_fails_leaves_the_message_in_the_queue_for_later(
     assert [event.message for event in delivered(engines, pipeline)] == [b"late"]
 
 
-def test_poison_among_good_goes_to_quarantine_and_the_good_into_the_stream(
-    engines: local.Engines, replaying: Replaying
-) -> None:
+def test_poison_among_good_goes_to_quarantine_and_the_good_into_the_stream(engines: local.Engines, replaying: Replaying) -> None:
     pipeline = replaying()
     dead_letter(engines, pipeline, ["good"])
     stack.create_stream(engines, pipeline.stream_name, 1)
@@ -155,9 +147,7 @@ def test_a_dry_run_moves_nothing(engines: local.Engines, replaying: Replaying) -
     assert waiting(engines, pipeline.dead_letter_queue_url) == {**EMPTY, "visible": 1}
 
 
-def test_a_replay_that_runs_out_of_time_wakes_itself_until_the_queue_is_empty(
-    engines: local.Engines, replaying: Replaying
-) -> None:
+def test_a_replay_that_runs_out_of_time_wakes_itself_until_the_queue_is_empty(engines: local.Engines, replaying: Replaying) -> None:
     pipeline = replaying(RecordFormat="single", TimeoutSeconds=10)
     # A record an event: a shard's worth each, which the processor paces to a second.
     messages = [[f"{letter} {number}" for number in range(950)] for letter in range(6)]
@@ -214,9 +204,7 @@ def test_the_replayers_role_may_do_its_part_and_nothing_else(engines: local.Engi
         for action in as_list(statement["Action"])
         for resource in as_list(statement["Resource"])
     }
-    dead_letters, quarantine = (
-        url.rsplit("/", 1)[-1] for url in (pipeline.dead_letter_queue_url, pipeline.quarantine_queue_url)
-    )
+    dead_letters, quarantine = (url.rsplit("/", 1)[-1] for url in (pipeline.dead_letter_queue_url, pipeline.quarantine_queue_url))
     assert granted == {
         ("sqs:ReceiveMessage", dead_letters),
         ("sqs:DeleteMessage", dead_letters),
@@ -275,9 +263,7 @@ def test_sqs_itself_moves_what_kills_every_replay(engines: local.Engines, replay
     assert len(stack.quarantined(engines, pipeline)) == 1
 
 
-def test_a_key_of_ones_own_encrypts_both_queues_and_both_roles_may_use_it(
-    engines: local.Engines, replaying: Replaying
-) -> None:
+def test_a_key_of_ones_own_encrypts_both_queues_and_both_roles_may_use_it(engines: local.Engines, replaying: Replaying) -> None:
     key = engines.client("kms").create_key()["KeyMetadata"]["Arn"]
     pipeline = replaying(QueueKmsKeyArn=key)
     sqs, functions, iam = engines.client("sqs"), engines.client("lambda"), engines.client("iam")
@@ -293,9 +279,7 @@ def test_a_key_of_ones_own_encrypts_both_queues_and_both_roles_may_use_it(
             for statement in iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]["Statement"]
             if "kms" in str(statement["Action"])
         ]
-        assert [(sorted(one["Action"]), one["Resource"]) for one in granted] == [
-            (["kms:Decrypt", "kms:GenerateDataKey"], key)
-        ]
+        assert [(sorted(one["Action"]), one["Resource"]) for one in granted] == [(["kms:Decrypt", "kms:GenerateDataKey"], key)]
         assert "sqs." in granted[0]["Condition"]["StringEquals"]["kms:ViaService"]
 
 
@@ -324,9 +308,7 @@ def test_without_a_schedule_it_is_replayed_on_demand_only(engines: local.Engines
 
 def test_a_failed_wake_up_gets_one_more_try(engines: local.Engines, replaying: Replaying) -> None:
     pipeline = replaying()
-    invoke = engines.client("lambda").get_function_event_invoke_config(
-        FunctionName=pipeline.replayer, Qualifier="$LATEST"
-    )
+    invoke = engines.client("lambda").get_function_event_invoke_config(FunctionName=pipeline.replayer, Qualifier="$LATEST")
     assert (invoke["MaximumEventAgeInSeconds"], invoke["MaximumRetryAttempts"]) == (3600, 1)
     assert cfn_yaml.load(str(LOG_PROCESSING))["Resources"]["Replayer"]["Properties"]["RecursiveLoop"] == "Allow"
 
@@ -345,9 +327,7 @@ ALARMS = {
 }
 
 
-def test_every_alarm_watches_the_right_metric_and_tells_the_operator(
-    engines: local.Engines, replaying: Replaying
-) -> None:
+def test_every_alarm_watches_the_right_metric_and_tells_the_operator(engines: local.Engines, replaying: Replaying) -> None:
     topic = "arn:aws:sns:eu-central-1:000000000000:operators"
     pipeline = replaying(NotifyTopicArn=topic, TimeZone="Europe/Berlin")
     assert pipeline.replayer is not None
@@ -357,14 +337,11 @@ def test_every_alarm_watches_the_right_metric_and_tells_the_operator(
         for alarm in engines.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{name}-")["MetricAlarms"]
     }
     watched = {
-        alarm: (one["Namespace"], one["MetricName"], one["Dimensions"][0]["Name"], one["Threshold"])
-        for alarm, one in alarms.items()
+        alarm: (one["Namespace"], one["MetricName"], one["Dimensions"][0]["Name"], one["Threshold"]) for alarm, one in alarms.items()
     }
     assert watched == ALARMS
     values = {alarm: one["Dimensions"][0]["Value"] for alarm, one in alarms.items()}
-    dead_letters, quarantine = (
-        url.rsplit("/", 1)[-1] for url in (pipeline.dead_letter_queue_url, pipeline.quarantine_queue_url)
-    )
+    dead_letters, quarantine = (url.rsplit("/", 1)[-1] for url in (pipeline.dead_letter_queue_url, pipeline.quarantine_queue_url))
     assert values == {
         "dead-letters-old": dead_letters,
         "dead-letters-returning": pipeline.replayer,
@@ -384,9 +361,7 @@ def test_every_alarm_watches_the_right_metric_and_tells_the_operator(
     assert engines.client("scheduler").get_schedule(Name=f"{name}-replay")["Target"]["Input"] == "{}"
 
 
-def test_a_metric_that_an_alarm_watches_is_one_that_the_replayer_emits(
-    engines: local.Engines, replaying: Replaying
-) -> None:
+def test_a_metric_that_an_alarm_watches_is_one_that_the_replayer_emits(engines: local.Engines, replaying: Replaying) -> None:
     pipeline = replaying()
     dead_letter(engines, pipeline, ["old"])
     time.sleep(1.1)

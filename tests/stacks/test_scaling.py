@@ -85,9 +85,7 @@ def becomes(look: Callable[[], Any], wanted: Any) -> None:
 
 
 def set_alarm(engines: local.Engines, scaling: Scaling, alarm: str, state: str) -> None:
-    engines.client("cloudwatch").set_alarm_state(
-        AlarmName=f"{scaling.stack}-{alarm}", StateValue=state, StateReason="test"
-    )
+    engines.client("cloudwatch").set_alarm_state(AlarmName=f"{scaling.stack}-{alarm}", StateValue=state, StateReason="test")
 
 
 def reconcile(engines: local.Engines, scaling: Scaling) -> None:
@@ -164,9 +162,7 @@ def emf(at_ms: int, stream: str, function: str, records: int) -> str:
     )
 
 
-def test_off_peak_halves_down_to_the_default_and_no_further(
-    engines: local.Engines, launch: Launch, scale: LaunchScaling
-) -> None:
+def test_off_peak_halves_down_to_the_default_and_no_further(engines: local.Engines, launch: Launch, scale: LaunchScaling) -> None:
     processor = launch().function_name
     scaling = scale(shards=5, processors=processor, ShardCountDefault=2)
     reconcile(engines, scaling)
@@ -184,9 +180,7 @@ def test_two_halves_are_merged_back_once_nothing_presses(engines: local.Engines,
     kinesis = engines.client("kinesis")
     first = kinesis.list_shards(StreamName=scaling.stream_name)["Shards"][0]
     middle = (int(first["HashKeyRange"]["EndingHashKey"]) + 1) // 2
-    kinesis.split_shard(
-        StreamName=scaling.stream_name, ShardToSplit=first["ShardId"], NewStartingHashKey=str(middle)
-    )
+    kinesis.split_shard(StreamName=scaling.stream_name, ShardToSplit=first["ShardId"], NewStartingHashKey=str(middle))
     becomes(lambda: open_shards(engines, scaling), 3)
     wait_active(engines, scaling)
     reconcile(engines, scaling)
@@ -247,17 +241,13 @@ BAD_EVENTS: dict[str, tuple[Any, tuple[str, ...]]] = {
 @pytest.fixture(scope="module")
 def bystander(engines: local.Engines, scaling_binaries: tuple[Path, Path]) -> Scaling:
     stack.create_stream(engines, "bystander", 2)
-    scaling = stack.launch_scaling(
-        engines, *scaling_binaries, "bystander-autoscaling", {"StreamName": "bystander", "ShardCountMax": 16}
-    )
+    scaling = stack.launch_scaling(engines, *scaling_binaries, "bystander-autoscaling", {"StreamName": "bystander", "ShardCountMax": 16})
     assert stack.wake(engines, scaling.scale_up, {"wake": "reconcile"}) is None
     return scaling
 
 
 @pytest.mark.parametrize("name", BAD_EVENTS)
-def test_a_bad_event_is_refused_by_name_and_changes_nothing(
-    engines: local.Engines, bystander: Scaling, name: str
-) -> None:
+def test_a_bad_event_is_refused_by_name_and_changes_nothing(engines: local.Engines, bystander: Scaling, name: str) -> None:
     event, words = BAD_EVENTS[name]
     before = world(engines, bystander)
     error = stack.wake(engines, bystander.scale_up, event)
@@ -266,9 +256,7 @@ def test_a_bad_event_is_refused_by_name_and_changes_nothing(
     assert world(engines, bystander) == before
 
 
-def test_without_its_stream_the_wake_up_fails_by_name_and_the_next_one_repairs(
-    engines: local.Engines, scale: LaunchScaling
-) -> None:
+def test_without_its_stream_the_wake_up_fails_by_name_and_the_next_one_repairs(engines: local.Engines, scale: LaunchScaling) -> None:
     scaling = scale(shards=2)
     stack.delete_stream(engines, scaling.stream_name)
     before = thresholds(engines, scaling)
@@ -304,9 +292,7 @@ def test_a_missing_processor_function_is_named_and_keeps_nothing_else_back(
     becomes(lambda: open_shards(engines, scaling), 4)
 
 
-def test_a_role_reaches_only_the_functions_that_are_named(
-    engines: local.Engines, launch: Launch, scale: LaunchScaling
-) -> None:
+def test_a_role_reaches_only_the_functions_that_are_named(engines: local.Engines, launch: Launch, scale: LaunchScaling) -> None:
     """Least privilege, as far as MiniStack enforces it: Lambda's part."""
     named, other = launch().function_name, launch().function_name
     scaling = scale(shards=2, processors=f"{named}=0.5")
@@ -345,9 +331,7 @@ def test_only_auto_lets_scale_up_and_nobody_else_switch_the_metrics_of_each_shar
     assert "EnhancedMonitoring" not in str(others)
 
 
-def test_scale_up_switches_off_just_the_metrics_of_each_shard_that_it_switched_on(
-    engines: local.Engines, scale: LaunchScaling
-) -> None:
+def test_scale_up_switches_off_just_the_metrics_of_each_shard_that_it_switched_on(engines: local.Engines, scale: LaunchScaling) -> None:
     scaling, kinesis = scale(shards=2), engines.client("kinesis")
     theirs, ours = ["IncomingBytes", "OutgoingBytes"], ["IncomingRecords", "WriteProvisionedThroughputExceeded"]
     kinesis.enable_enhanced_monitoring(StreamName=scaling.stream_name, ShardLevelMetrics=theirs + ours)
@@ -371,9 +355,7 @@ def test_without_its_policy_a_function_may_nothing(engines: local.Engines, scale
     assert error is not None and "DescribeAlarms" in error and "Denied" in error, error
 
 
-def test_every_option_launches_and_a_plan_wakes_scale_up(
-    engines: local.Engines, launch: Launch, scale: LaunchScaling
-) -> None:
+def test_every_option_launches_and_a_plan_wakes_scale_up(engines: local.Engines, launch: Launch, scale: LaunchScaling) -> None:
     processor = launch().function_name
     scaling = scale(
         shards=2,
@@ -411,9 +393,7 @@ def test_every_option_launches_and_a_plan_wakes_scale_up(
 def test_every_alarm_says_what_follows_and_every_one_on_the_stream_wakes_scale_up() -> None:
     resources = cfn_yaml.load(str(AUTOSCALING))["Resources"]
     alarms = {
-        name: one["Properties"]
-        for name, one in resources.items()
-        if isinstance(one, dict) and one.get("Type") == "AWS::CloudWatch::Alarm"
+        name: one["Properties"] for name, one in resources.items() if isinstance(one, dict) and one.get("Type") == "AWS::CloudWatch::Alarm"
     }
     assert len(alarms) == 8
     for name, properties in alarms.items():

@@ -38,9 +38,7 @@ class Past:
 
     def run(self, **more: Any) -> dict[str, Any]:
         """Invokes it and waits for the answer; an error's text is under "error"."""
-        answer = self.engines.client("lambda").invoke(
-            FunctionName=self.function, Payload=json.dumps(self.event(**more)).encode()
-        )
+        answer = self.engines.client("lambda").invoke(FunctionName=self.function, Payload=json.dumps(self.event(**more)).encode())
         payload = json.loads(answer["Payload"].read())
         return {"error": payload["errorMessage"]} if answer.get("FunctionError") else dict(payload)
 
@@ -210,14 +208,10 @@ def test_a_function_that_the_template_does_not_name_is_out_of_reach(refusing: Pa
     assert archived_lines(refusing.engines, archive.bucket, archive.prefix) == []
 
 
-def test_its_own_stream_is_filled_only_when_the_event_and_the_template_say_so(
-    engines: local.Engines, functions: dict[str, Path]
-) -> None:
+def test_its_own_stream_is_filled_only_when_the_event_and_the_template_say_so(engines: local.Engines, functions: dict[str, Path]) -> None:
     stack.create_stream(engines, "past-same", 1)
     begin_s = int(time.time())
-    function = stack.launch_stream_replay(
-        engines, functions["stream-replayer"], "past-same-replayer", "past-same", ["past-same"]
-    )
+    function = stack.launch_stream_replay(engines, functions["stream-replayer"], "past-same-replayer", "past-same", ["past-same"])
     engines.client("kinesis").put_record(StreamName="past-same", PartitionKey="k", Data=b"one")
     time.sleep(1.1)
     same = Past(engines, "past-same", "past-same", function, Counter([("k", b"one")]), begin_s)

@@ -242,9 +242,7 @@ def test_log_processing_launches_without_a_log_group(engines: local.Engines, lau
     queue = engines.client("sqs").get_queue_attributes(QueueUrl=pipeline.dead_letter_queue_url, AttributeNames=["All"])
     assert queue["Attributes"]["MessageRetentionPeriod"] == str(14 * 24 * 3600)
     assert queue["Attributes"]["SqsManagedSseEnabled"] == "true"
-    invoke = engines.client("lambda").get_function_event_invoke_config(
-        FunctionName=pipeline.function_name, Qualifier="$LATEST"
-    )
+    invoke = engines.client("lambda").get_function_event_invoke_config(FunctionName=pipeline.function_name, Qualifier="$LATEST")
     assert (invoke["MaximumEventAgeInSeconds"], invoke["MaximumRetryAttempts"]) == (21_600, 2)
 
 
@@ -361,9 +359,7 @@ def test_blanks_within_a_dashboards_texts_stay() -> None:
     body = '{"a b": [1,\n 2], "c": "say \\"x  y\\" ${Name}, z"}'
     resources = {"D": {"Type": "AWS::CloudWatch::Dashboard", "Properties": {"DashboardBody": {"Fn::Sub": [body, {}]}}}}
     short = json.loads(compact(json.dumps({"Resources": resources})))
-    assert short["Resources"]["D"]["Properties"]["DashboardBody"]["Fn::Sub"][0] == (
-        '{"a b":[1,2],"c":"say \\"x  y\\" ${Name}, z"}'
-    )
+    assert short["Resources"]["D"]["Properties"]["DashboardBody"]["Fn::Sub"][0] == ('{"a b":[1,2],"c":"say \\"x  y\\" ${Name}, z"}')
 
 
 def test_the_stream_alone_launches_without_a_bucket(engines: local.Engines) -> None:

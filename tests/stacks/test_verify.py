@@ -24,7 +24,20 @@ from verify import STEPS, Failure, Run, Step
 from verify_local import Local
 
 # Every one with something of its own to delete, and two that only write.
-INTERRUPTED = ("bucket", "log-groups", "autoscaling", "log-processing", "archive", "stream-replay", "refusing", "carry", "poison", "D1", "D10", "D11")
+INTERRUPTED = (
+    "bucket",
+    "log-groups",
+    "autoscaling",
+    "log-processing",
+    "archive",
+    "stream-replay",
+    "refusing",
+    "carry",
+    "poison",
+    "D1",
+    "D10",
+    "D11",
+)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +80,9 @@ def with_needs(*names: str) -> list[Step]:
 def everything(engines: local.Engines) -> set[str]:
     """Whatever is in the engines, under any name."""
     client = engines.client
-    own_kinesis = boto3.client("kinesis", endpoint_url=engines.endpoint, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test")
+    own_kinesis = boto3.client(
+        "kinesis", endpoint_url=engines.endpoint, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test"
+    )
 
     def names(service: str, operation: str, member: str, key: str | None = None) -> set[str]:
         pages = client(service).get_paginator(operation).paginate()
@@ -93,7 +108,9 @@ def everything(engines: local.Engines) -> set[str]:
 # What it finds
 
 
-def test_a_run_proves_the_promises_and_leaves_nothing(engines: local.Engines, run: Run, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_proves_the_promises_and_leaves_nothing(
+    engines: local.Engines, run: Run, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Shorter than `make verify ENGINE=local`: no load until an alarm goes off, no five calm minutes."""
     monkeypatch.setattr(verify, "REFUSED_S", 3)
     before = everything(engines)
@@ -154,7 +171,9 @@ def test_what_is_lost_or_invented_is_a_failure() -> None:
         verify.compared(Counter([one]), Counter([one, two]))
 
 
-def test_a_broken_promise_fails_and_what_does_not_rest_on_it_goes_on(engines: local.Engines, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_promise_fails_and_what_does_not_rest_on_it_goes_on(
+    engines: local.Engines, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The quarantine holds another payload than the one sent; the archive has nothing to do with it."""
     before = everything(engines)
     real = verify.invoke
@@ -175,9 +194,7 @@ def test_a_broken_promise_fails_and_what_does_not_rest_on_it_goes_on(engines: lo
 # What is left
 
 
-@pytest.mark.parametrize(
-    ("name", "moment"), [*((name, "midway") for name in INTERRUPTED), ("archive", "ended")]
-)
+@pytest.mark.parametrize(("name", "moment"), [*((name, "midway") for name in INTERRUPTED), ("archive", "ended")])
 def test_interrupted_at_any_step_it_leaves_nothing(engines: local.Engines, asking: Run, told: list[str], name: str, moment: str) -> None:
     run = asking
     before = everything(engines)
@@ -302,7 +319,9 @@ def test_without_permission_it_says_so_and_nothing_is_left(engines: local.Engine
     assert everything(engines) == before
 
 
-def test_with_half_of_the_permissions_it_takes_back_what_it_made(engines: local.Engines, functions: dict[str, Path], told: list[str]) -> None:
+def test_with_half_of_the_permissions_it_takes_back_what_it_made(
+    engines: local.Engines, functions: dict[str, Path], told: list[str]
+) -> None:
     before = everything(engines)
     platform = as_user(engines, functions, "half", ["s3:*", "logs:*", "sts:*", "cloudformation:Describe*", "cloudformation:List*"])
     run = Run(platform, verify.drawn_prefix(), told.append)
@@ -314,11 +333,15 @@ def test_with_half_of_the_permissions_it_takes_back_what_it_made(engines: local.
     assert any("queues: could not look" in line for line in told)
 
 
-def test_in_a_region_that_lacks_a_service_it_stops_before_anything_is_made(engines: local.Engines, functions: dict[str, Path], told: list[str]) -> None:
+def test_in_a_region_that_lacks_a_service_it_stops_before_anything_is_made(
+    engines: local.Engines, functions: dict[str, Path], told: list[str]
+) -> None:
     before = everything(engines)
     platform = Local.of(engines, functions)
     real = platform.make_client
-    hole = boto3.client("scheduler", endpoint_url="http://127.0.0.1:9", region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test")
+    hole = boto3.client(
+        "scheduler", endpoint_url="http://127.0.0.1:9", region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test"
+    )
     platform.make_client = lambda service: hole if service == "scheduler" else real(service)
     run = Run(platform, verify.drawn_prefix(), told.append)
     assert not verify.perform(run, STEPS)
@@ -352,7 +375,11 @@ def test_ctrl_c_ends_the_command_with_a_clean_account(functions: dict[str, Path]
 
 def test_nobody_to_ask_means_no_run() -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "infra" / "verify.py"], capture_output=True, text=True, env=local.plain_environment(), stdin=subprocess.DEVNULL
+        [sys.executable, ROOT / "infra" / "verify.py"],
+        capture_output=True,
+        text=True,
+        env=local.plain_environment(),
+        stdin=subprocess.DEVNULL,
     )
     assert (done.returncode, "YES=1" in done.stderr) == (2, True), done.stderr
     assert "in all, at the most" in done.stdout

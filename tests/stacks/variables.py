@@ -137,7 +137,11 @@ TABLE = (
     Variable("EVENT_BYTES", WHAT_IF, decimal(1, RECORD_BYTES_MAX), "mean size of a log event, in bytes"),
     Variable("ARGS", WHAT_IF, shell_words, "more arguments of the program, as --html report.html"),
     Variable(
-        "ARCHITECTURE", ("package", *LAUNCH, "verify"), one_of("arm64", "x86_64"), "arm64 or x86_64; Lambda charges a fifth less for arm64", "arm64"
+        "ARCHITECTURE",
+        ("package", *LAUNCH, "verify"),
+        one_of("arm64", "x86_64"),
+        "arm64 or x86_64; Lambda charges a fifth less for arm64",
+        "arm64",
     ),
     Variable("BUCKET", (*LAUNCH, "preflight", "removal-plan"), BUCKET, "the S3 bucket in your region that holds the code"),
     Variable("PARAMETERS", (*DEPLOY, *EXPANDED, "preflight"), anything, "the stack's parameters, as Name=value Name=value"),
@@ -145,8 +149,19 @@ TABLE = (
     Variable("STACK", ("preflight",), one_of(*LOOKED_AT), f"the one stack to look at: {', '.join(LOOKED_AT[:-1])} or {LOOKED_AT[-1]}"),
     Variable("ENGINE", ("verify",), one_of("aws", "local"), "aws or local: your account, or the local engines", "aws"),
     Variable("YES", ("verify",), FLAG, "1 does not ask before it begins", "0"),
-    Variable("CLEAN_UP", ("verify",), matching("sluice-verify-[a-z0-9]{6}", "the prefix of a run: sluice-verify- and six letters or digits"), "only removes what the run with this prefix left behind"),
-    Variable("AUTOSCALING_STACK", ("deploy-autoscaling", "deploy-overview", "preflight", "removal-plan"), STACK, "the stack's name", "sluice-autoscaling"),
+    Variable(
+        "CLEAN_UP",
+        ("verify",),
+        matching("sluice-verify-[a-z0-9]{6}", "the prefix of a run: sluice-verify- and six letters or digits"),
+        "only removes what the run with this prefix left behind",
+    ),
+    Variable(
+        "AUTOSCALING_STACK",
+        ("deploy-autoscaling", "deploy-overview", "preflight", "removal-plan"),
+        STACK,
+        "the stack's name",
+        "sluice-autoscaling",
+    ),
     Variable(
         "LOG_PROCESSING_STACK",
         ("deploy-log-processing", "deploy-overview", "preflight", "removal-plan", *QUARANTINE),
@@ -154,7 +169,9 @@ TABLE = (
         "the stack's name",
         "sluice-log-processing",
     ),
-    Variable("ARCHIVE_STACK", ("deploy-archive", "deploy-overview", "preflight", "removal-plan"), STACK, "the stack's name", "sluice-archive"),
+    Variable(
+        "ARCHIVE_STACK", ("deploy-archive", "deploy-overview", "preflight", "removal-plan"), STACK, "the stack's name", "sluice-archive"
+    ),
     Variable(
         "STREAM_REPLAY_STACK",
         ("deploy-stream-replay", "deploy-overview", "preflight", "removal-plan"),

@@ -90,7 +90,9 @@ class Local(verify.Platform):
             reserve(outputs["FunctionName"], int(parameters["ReservedConcurrency"]))
             reserve(outputs["ReplayerFunctionName"], 1)
             chain(outputs["ReplayerFunctionName"])
-            lambdas.update_function_configuration(FunctionName=outputs["FunctionName"], DeadLetterConfig={"TargetArn": outputs["DeadLetterQueueArn"]})
+            lambdas.update_function_configuration(
+                FunctionName=outputs["FunctionName"], DeadLetterConfig={"TargetArn": outputs["DeadLetterQueueArn"]}
+            )
         elif stack_name == "stream-replay":
             reserve(outputs["FunctionName"], 1)
             chain(outputs["FunctionName"])
@@ -98,7 +100,9 @@ class Local(verify.Platform):
     def removed(self, kind: str, name: str) -> None:
         if kind == "AWS::Kinesis::Stream":
             # The stream that CloudFormation made in MiniStack, which nobody writes to.
-            own = boto3.client("kinesis", endpoint_url=self.engines.endpoint, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test")
+            own = boto3.client(
+                "kinesis", endpoint_url=self.engines.endpoint, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test"
+            )
             verify.gone(lambda: own.delete_stream(StreamName=name))
 
 
