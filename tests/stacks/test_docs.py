@@ -44,6 +44,22 @@ def test_every_page_that_the_code_names_is_there() -> None:
     assert {page for page in pages if not (ROOT / page).exists()} == set()
 
 
+def test_every_path_that_a_page_names_is_there() -> None:
+    # The changelog names what was.
+    for page in (page for page in PAGES if page.name != "CHANGELOG.md"):
+        for path in re.findall(r"`((?:shared|functions|cli|infra|tests|docs|examples)/[a-z0-9_./-]+)`", page.read_text(encoding="utf-8")):
+            assert (ROOT / path).exists(), f"{page.relative_to(ROOT)}: {path}"
+
+
+def test_every_log_line_that_the_runbook_quotes_is_written() -> None:
+    runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+    quoted = {text for text in re.findall(r"`([a-z]+(?: [a-z]+)+)`", runbook) if not text.startswith(("aws ", "make "))}
+    assert len(quoted) >= 3
+    for line in quoted:
+        written = subprocess.run(["git", "grep", "-qF", line, "--", "functions/*/src/*.rs", "shared/*/src/*.rs"], cwd=ROOT, check=False)
+        assert written.returncode == 0, line
+
+
 def test_the_index_lists_every_decision() -> None:
     index = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
     for page in sorted((ROOT / "docs" / "decisions").glob("[a-z]*.md")):

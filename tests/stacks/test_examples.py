@@ -155,3 +155,16 @@ def test_the_consumers_read_what_the_processor_writes(
         assert opened(consumer, [record.data for record in there]) == expected, language
     following = follow(pipeline.stream_name, "TRIM_HORIZON", engines.client("kinesis"), pause_s=0.05)
     assert sorted(next(following) for _ in range(500)) == sorted(event for events in expected for event in events)
+
+
+def test_a_stream_is_followed_across_a_reshard(engines: local.Engines) -> None:
+    kinesis = engines.client("kinesis")
+    stack.create_stream(engines, "test-followed", 1)
+    following = follow("test-followed", "TRIM_HORIZON", kinesis, pause_s=0.05)
+    for shards in (2, 4, 2):
+        given = [f"{shards} {number}".encode() for number in range(20)]
+        for event in given:
+            kinesis.put_record(StreamName="test-followed", PartitionKey=str(event), Data=event)
+        kinesis.get_waiter("stream_exists").wait(StreamName="test-followed", WaiterConfig={"Delay": 1})
+        kinesis.update_shard_count(StreamName="test-followed", TargetShardCount=shards, ScalingType="UNIFORM_SCALING")
+        assert sorted(next(following) for _ in given) == sorted(given)

@@ -143,7 +143,7 @@ def test_the_text_of_a_person_reaches_its_program_as_written(tmp_path: Path, tex
 
 def cloned(place: Path) -> Path:
     """What git has of this tree, and no build."""
-    for name in ("Makefile", "infra", "tests/stacks", "shared/sluice/src/limits.rs"):
+    for name in ("Makefile", "infra", "shared/sluice/src/limits.rs", "tests/stacks"):
         source, target = ROOT / name, place / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import boto3
 from events import events
@@ -16,31 +17,37 @@ from events import events
 PAUSE_S = 1.0
 
 
-def follow(stream: str, start: str = "LATEST", kinesis=None, pause_s: float = PAUSE_S) -> Iterator[bytes]:
+def follow(stream: str, start: str = "LATEST", kinesis: Any = None, pause_s: float = PAUSE_S) -> Iterator[bytes]:
     """Every event, shard by shard in turn. Shards that a reshard opens are read once their parents are done."""
     kinesis = kinesis or boto3.client("kinesis")
 
-    def iterator(shard: str, kind: str) -> str:
-        return kinesis.get_shard_iterator(StreamName=stream, ShardId=shard, ShardIteratorType=kind)["ShardIterator"]
+    def shards() -> list[dict[str, Any]]:
+        pages = kinesis.get_paginator("list_shards").paginate(StreamName=stream)
+        return [shard for page in pages for shard in page["Shards"]]
 
-    where = {"ShardFilter": {"Type": f"AT_{start}"}}
-    reading = {shard["ShardId"]: iterator(shard["ShardId"], start) for shard in kinesis.list_shards(StreamName=stream, **where)["Shards"]}
-    parents = dict.fromkeys(reading, frozenset())
-    while reading:
-        for shard, position in list(reading.items()):
-            if any(parent in reading for parent in parents[shard]):
+    def iterator(shard: dict[str, Any], kind: str) -> str:
+        return kinesis.get_shard_iterator(StreamName=stream, ShardId=shard["ShardId"], ShardIteratorType=kind)["ShardIterator"]
+
+    known = {shard["ShardId"]: shard for shard in shards()}
+    is_closed = {name for name, shard in known.items() if "EndingSequenceNumber" in shard["SequenceNumberRange"]}
+    reading = {name: iterator(shard, start) for name, shard in known.items() if start != "LATEST" or name not in is_closed}
+    while True:
+        some_ended = False
+        for name, position in list(reading.items()):
+            if reading.keys() & {known[name].get("ParentShardId"), known[name].get("AdjacentParentShardId")}:
                 continue
             answer = kinesis.get_records(ShardIterator=position)
             for record in answer["Records"]:
                 yield from events(record["Data"])
             if answer.get("NextShardIterator"):
-                reading[shard] = answer["NextShardIterator"]
-                continue
-            del reading[shard]
-            for child in answer.get("ChildShards", []):
-                if child["ShardId"] not in parents:
-                    parents[child["ShardId"]] = frozenset(child["ParentShards"])
-                    reading[child["ShardId"]] = iterator(child["ShardId"], "TRIM_HORIZON")
+                reading[name] = answer["NextShardIterator"]
+            else:
+                del reading[name]
+                some_ended = True
+        for shard in shards() if some_ended or not reading else []:
+            if shard["ShardId"] not in known:
+                known[shard["ShardId"]] = shard
+                reading[shard["ShardId"]] = iterator(shard, "TRIM_HORIZON")
         time.sleep(pause_s)
 
 

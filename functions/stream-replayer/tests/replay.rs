@@ -544,7 +544,7 @@ async fn a_target_that_is_gone_is_an_error_that_says_where_to_go_on() {
     });
     let (window, event) = event(FUNCTION, 0, 20, "");
     let error = world.run(&event).await.expect_err("a failure").to_string();
-    assert!(error.contains("gone") && error.contains("it goes on with {"), "{error}");
+    assert!(error.contains("gone") && error.contains("to continue, send {"), "{error}");
     assert_eq!(world.metrics.sum("ReplaysStopped"), 1);
     let resume = &error[error.find("{\"from").expect("an event")..];
     world.set_script(|_| Ok(String::new()));
