@@ -59,7 +59,7 @@ test: test-rust test-stacks ## Run every test
 
 .PHONY: test-rust
 test-rust: ## Run the unit, promise and property tests
-	@echo 'Building and running the Rust tests: about 10 minutes and 6 GB the first time on two cores, then about 5 minutes.'
+	@echo 'Building and running the Rust tests: about 10 minutes and 4 GB the first time on two cores, then about 5 minutes.'
 	@echo 'property tests: SEED=$(PROPERTY_SEED) (to repeat: make test-rust SEED=$(PROPERTY_SEED))'
 	@export PROPTEST_RNG_SEED=$(PROPERTY_SEED); \
 	if command -v cargo-nextest >/dev/null; then \
