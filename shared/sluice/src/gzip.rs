@@ -185,9 +185,8 @@ mod tests {
             let mut changed = member.clone();
             let place = place.index(changed.len());
             changed[place] ^= 1 << bit;
-            // The header has a time, flags and the system, which are no part of the data.
+            // A time in the header, or deflate's padding bits, are no part of the data.
             if let Ok(read) = inflated(&changed) {
-                prop_assert!(place < 10);
                 prop_assert_eq!(read, data);
             }
         }
