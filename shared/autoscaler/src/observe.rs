@@ -43,6 +43,63 @@ pub async fn observe<W: ControlPlane>(
     }
     let switched = tags.get(TAG_SHARD_METRICS).map(|tag| Switched::from_tag(tag));
     let alarms = describe_alarms(world, config).await?;
+    let mut seen = Observation {
+        now_ms,
+        trigger: event.trigger,
+        off_peak: event.off_peak,
+        status: summary.status,
+        open_shards: summary.open_shards,
+        goal: state.goal,
+        is_goal_ordered: state.is_goal_ordered,
+        floor: state.floor,
+        reshards: state.reshards,
+        functions: observe_functions(world, config).await?,
+        lease: Lease::from_tags(&tags),
+        reservable_concurrency: None,
+        alarms,
+        load: None,
+        shards: None,
+        shard_metrics: ShardMetricsSeen {
+            mode: config.shard_level_metrics,
+            on: summary.shard_metrics,
+            switched: switched.unwrap_or_default(),
+        },
+    };
+    if seen.status == StreamStatus::Active {
+        // Free, and not worth failing for.
+        let shards = world.list_open_shards().await.inspect_err(
+            |error| warn!(%error, "ListShards failed; deciding without per-shard data"),
+        );
+        let load = |shard| ShardLoad { shard, offered: None };
+        seen.shards = shards.ok().map(|shards| shards.into_iter().map(load).collect());
+    }
+    if needs_load(&seen) {
+        let load = read_load(world, config, &seen.functions, now_ms).await;
+        seen.load = load
+            .inspect_err(|error| warn!(%error, "GetMetricData failed; deciding without the load"))
+            .ok();
+    }
+    read_single_shards(world, config, &mut seen).await;
+    let rises = seen.functions.iter().any(|function| {
+        let wanted = config.policy.concurrency(shards_to_fill(&seen), function.share);
+        function.exists
+            && function.mapping.is_none()
+            && function.reserved.is_none_or(|reserved| reserved < wanted)
+    });
+    if rises {
+        let reservable = world.get_reservable_concurrency().await.inspect_err(
+            |error| warn!(%error, "GetAccountSettings failed; deciding without the account's limit"),
+        );
+        seen.reservable_concurrency = reservable.ok();
+    }
+    Ok(seen)
+}
+
+/// Looks at what limits each function: the mapping of the queue before it, or its reservation.
+async fn observe_functions<W: ControlPlane>(
+    world: &W,
+    config: &ScalingConfig,
+) -> Result<Vec<FunctionSeen>, ControlError> {
     let mut functions = Vec::new();
     for (name, share) in &config.functions {
         let mapping = match world.find_queue_mapping(name).await {
@@ -68,59 +125,7 @@ pub async fn observe<W: ControlPlane>(
         let name = name.clone();
         functions.push(FunctionSeen { name, share: *share, reserved, exists, mapping });
     }
-    let mut seen = Observation {
-        now_ms,
-        trigger: event.trigger,
-        off_peak: event.off_peak,
-        status: summary.status,
-        open_shards: summary.open_shards,
-        goal: state.goal,
-        is_goal_ordered: state.is_goal_ordered,
-        floor: state.floor,
-        reshards: state.reshards,
-        functions,
-        lease: Lease::from_tags(&tags),
-        reservable_concurrency: None,
-        alarms,
-        load: None,
-        shards: None,
-        shard_metrics: ShardMetricsSeen {
-            mode: config.shard_level_metrics,
-            on: summary.shard_metrics,
-            switched: switched.unwrap_or_default(),
-        },
-    };
-    if seen.status == StreamStatus::Active {
-        // Free, and not worth failing for.
-        let shards = world.list_open_shards().await;
-        let shards = shards
-            .inspect_err(
-                |error| warn!(%error, "ListShards failed; deciding without per-shard data"),
-            )
-            .ok();
-        seen.shards = shards.map(|shards| {
-            shards.into_iter().map(|shard| ShardLoad { shard, offered: None }).collect()
-        });
-    }
-    if needs_load(&seen) {
-        let load = read_load(world, config, &seen.functions, now_ms).await;
-        seen.load = load
-            .inspect_err(|error| warn!(%error, "GetMetricData failed; deciding without the load"))
-            .ok();
-    }
-    read_single_shards(world, config, &mut seen).await;
-    let rises = seen.functions.iter().any(|function| {
-        let wanted = config.policy.concurrency(shards_to_fill(&seen), function.share);
-        function.exists
-            && function.mapping.is_none()
-            && function.reserved.is_none_or(|reserved| reserved < wanted)
-    });
-    if rises {
-        let reservable = world.get_reservable_concurrency().await;
-        seen.reservable_concurrency =
-            reservable.inspect_err(|error| warn!(%error, "GetAccountSettings failed; deciding without the account's limit")).ok();
-    }
-    Ok(seen)
+    Ok(functions)
 }
 
 /// Says what to do about a stream that is not there.
@@ -240,31 +245,7 @@ async fn read_load<W: ControlPlane>(
     seen: &[FunctionSeen],
     now_ms: u64,
 ) -> Result<Load, ControlError> {
-    let queue_before = |function: &str| {
-        let seen = seen.iter().find(|seen| seen.name == function)?;
-        seen.mapping.as_ref().map(|mapping| mapping.queue.as_str())
-    };
-    let mut queries = vec![
-        of_stream(config, "IncomingBytes", "Sum"),
-        of_stream(config, "IncomingRecords", "Sum"),
-        of_stream(config, "WriteProvisionedThroughputExceeded", "Sum"),
-        of_stream(config, "GetRecords.IteratorAgeMilliseconds", "Maximum"),
-    ];
-    for (function, _) in &config.functions {
-        queries.extend(of_waiting(function, queue_before(function)));
-        queries.extend([
-            of_processor(config, function, "WantedBytes", "Sum"),
-            of_processor(config, function, "WantedRecords", "Sum"),
-            of_processor(config, function, "ProcessingTime", "p99"),
-        ]);
-    }
-    let minds_open_shards = config.shard_level_metrics == ShardLevelMetrics::Auto;
-    if minds_open_shards {
-        queries.push(MetricQuery {
-            namespace: NAMESPACE.to_owned(),
-            ..of_stream(config, "OpenShards", "Minimum")
-        });
-    }
+    let queries = load_queries(config, seen);
     let from_ms = now_ms.saturating_sub(u64::from(config.policy.calm_minutes_max()) * MINUTE_MS);
     let answer = world.get_metrics(&queries, from_ms, now_ms).await?;
     assert_eq!(answer.len(), queries.len(), "each query has its series, found by its place");
@@ -273,10 +254,10 @@ async fn read_load<W: ControlPlane>(
 
     let (bytes, records, refused, iterator_age) = (next(), next(), next(), next());
     let mut load = Load { iterator_age_ms: latest_ms(&iterator_age, now_ms), ..Load::default() };
-    let mut processors: BTreeMap<u64, (Rate, Rate)> = BTreeMap::new();
+    let mut demand = Demand::new();
     for (function, _) in &config.functions {
         // SQS tells it in seconds, Lambda in milliseconds.
-        let age_unit_ms = if queue_before(function).is_some() { 1_000 } else { 1 };
+        let age_unit_ms = if queue_before(seen, function).is_some() { 1_000 } else { 1 };
         let (age, received, invocations) = (next(), next(), next());
         let (wanted_bytes, wanted_records, processing) = (next(), next(), next());
         let (queue_age_ms, processing_ms) =
@@ -284,24 +265,13 @@ async fn read_load<W: ControlPlane>(
         load.queue_age_ms = load.queue_age_ms.max(queue_age_ms);
         // Not LagOut: events may be old when they come, and no shard makes them younger.
         load.lag_ms = load.lag_ms.max(queue_age_ms.saturating_add(processing_ms));
-        for (minute, &bytes) in &wanted_bytes {
-            // A payload that came in wants what those that were processed wanted on average.
-            let came_in = match (received.get(minute), invocations.get(minute)) {
-                (Some(&received), Some(&invoked)) if invoked > 0.0 => received / invoked,
-                _ => 1.0,
-            };
-            let records = wanted_records.get(minute).copied().unwrap_or(0.0);
-            let rate = Rate { bytes: bytes / 60.0, records: records / 60.0 };
-            let (sent, wanted) = processors.entry(*minute).or_default();
-            *sent = sent.plus(rate);
-            *wanted = wanted.plus(rate.times(came_in));
-        }
+        add_demand(&mut demand, &wanted_bytes, &wanted_records, (&received, &invocations));
     }
-    let open_shards = if minds_open_shards { next() } else { Minutes::new() };
+    let open_shards = if minds_open_shards(config) { next() } else { Minutes::new() };
     let value = |series: &Minutes, minute: u64| series.get(&minute).copied().unwrap_or(0.0) / 60.0;
     load.minutes = (from_ms / MINUTE_MS..now_ms / MINUTE_MS + 1)
         .map(|minute| {
-            let (sent, wanted) = processors.get(&minute).copied().unwrap_or_default();
+            let (sent, wanted) = demand.get(&minute).copied().unwrap_or_default();
             MinuteLoad {
                 accepted: Rate { bytes: value(&bytes, minute), records: value(&records, minute) },
                 refused_records: value(&refused, minute),
@@ -310,8 +280,8 @@ async fn read_load<W: ControlPlane>(
                 open_shards: None,
             }
         })
-        // The last minutes have no data yet: they are not minutes without load.
         .collect();
+    // The last minutes have no data yet: they are not minutes without load.
     let silent = load.minutes.iter().rev().take_while(|minute| **minute == MinuteLoad::default());
     let silent = silent.count().min(load.minutes.len().saturating_sub(1));
     load.minutes.truncate(load.minutes.len() - silent);
@@ -319,6 +289,66 @@ async fn read_load<W: ControlPlane>(
         load.open_shards = open_shards.get(&minute).map(|&shards| shards as u32);
     }
     Ok(load)
+}
+
+/// The queue before a function, if there is one.
+fn queue_before<'a>(seen: &'a [FunctionSeen], function: &str) -> Option<&'a str> {
+    let seen = seen.iter().find(|seen| seen.name == function)?;
+    seen.mapping.as_ref().map(|mapping| mapping.queue.as_str())
+}
+
+/// Whether the minutes' open shards matter: only to those who judge single shards.
+fn minds_open_shards(config: &ScalingConfig) -> bool {
+    config.shard_level_metrics == ShardLevelMetrics::Auto
+}
+
+/// The metrics of the stream, of each function in turn, and the open shards where they matter.
+fn load_queries(config: &ScalingConfig, seen: &[FunctionSeen]) -> Vec<MetricQuery> {
+    let mut queries = vec![
+        of_stream(config, "IncomingBytes", "Sum"),
+        of_stream(config, "IncomingRecords", "Sum"),
+        of_stream(config, "WriteProvisionedThroughputExceeded", "Sum"),
+        of_stream(config, "GetRecords.IteratorAgeMilliseconds", "Maximum"),
+    ];
+    for (function, _) in &config.functions {
+        queries.extend(of_waiting(function, queue_before(seen, function)));
+        queries.extend([
+            of_processor(config, function, "WantedBytes", "Sum"),
+            of_processor(config, function, "WantedRecords", "Sum"),
+            of_processor(config, function, "ProcessingTime", "p99"),
+        ]);
+    }
+    if minds_open_shards(config) {
+        queries.push(MetricQuery {
+            namespace: NAMESPACE.to_owned(),
+            ..of_stream(config, "OpenShards", "Minimum")
+        });
+    }
+    queries
+}
+
+/// What all processors sent in each minute, and what came in for them.
+type Demand = BTreeMap<u64, (Rate, Rate)>;
+
+/// Adds one processor's demand. A payload that came in wants what those that were processed wanted
+/// on average.
+fn add_demand(
+    demand: &mut Demand,
+    wanted_bytes: &Minutes,
+    wanted_records: &Minutes,
+    (received, invocations): (&Minutes, &Minutes),
+) {
+    for (minute, &bytes) in wanted_bytes {
+        let came_in = match (received.get(minute), invocations.get(minute)) {
+            (Some(&received), Some(&invoked)) if invoked > 0.0 => received / invoked,
+            _ => 1.0,
+        };
+        let records = wanted_records.get(minute).copied().unwrap_or(0.0);
+        let rate = Rate { bytes: bytes / 60.0, records: records / 60.0 };
+        let (sent, wanted) = demand.entry(*minute).or_default();
+        *sent = sent.plus(rate);
+        *wanted = wanted.plus(rate.times(came_in));
+    }
 }
 
 /// Reads what single shards are offered, where one may have to be split: each metric read costs.

@@ -164,8 +164,7 @@ fn finish(name: &str, mut table: Table<'_>, options: &Options) -> Result<Reading
             quote(&source.name)
         )));
     }
-    let found = source.unit;
-    let unit = options.unit.or(found).unwrap_or(Unit::BytesPerSecond);
+    let unit = options.unit.or(source.unit).unwrap_or(Unit::BytesPerSecond);
     let factor = unit.bytes_per_second(step_seconds, options.event_bytes);
     even.values.iter_mut().for_each(|value| *value *= factor);
     let (highest, line) = even.highest;
@@ -210,28 +209,7 @@ fn finish(name: &str, mut table: Table<'_>, options: &Options) -> Result<Reading
         list.push(gap);
     }
 
-    let is_assumed = options.unit.is_none() && !options.is_scaled;
-    let shards = peak / SHARD_BYTES_PER_SECOND as f64;
-    let is_default = is_assumed && found.is_none();
-    if let Some(told) = table.unit_comment.as_ref().filter(|_| is_default) {
-        if Unit::of_name(told) != Some(Unit::BytesPerSecond) {
-            warnings.push(format!(
-                "the file says that its unit is {}, and it was read as bytes a second: give --unit, \
-                 or --peak-mbps to scale it",
-                quote(told)
-            ));
-        }
-    } else if is_default && shards > SHARDS_PLAUSIBLE && step_seconds > 1 {
-        warnings.push(format!(
-            "the peak would need {shards:.0} shards; if the values are sums per {step_seconds} s, give \
-             --unit bytes-per-period"
-        ));
-    } else if is_assumed && peak > 0.0 && peak < BYTES_PER_SECOND_PLAUSIBLE {
-        warnings.push(format!(
-            "the peak is only {peak:.1} bytes a second; if that is not the unit, give --unit, or \
-             --peak-mbps to scale it"
-        ));
-    }
+    warnings.extend(doubt(&table, options, peak, step_seconds));
     let begins_at_second = (table.begins_at_second() + even.first_second) % 86_400;
     let trace = Trace {
         name: name.to_owned(),
@@ -242,6 +220,34 @@ fn finish(name: &str, mut table: Table<'_>, options: &Options) -> Result<Reading
         record_bytes: None,
     };
     Ok(Reading { trace, notes, warnings })
+}
+
+/// What speaks against the unit that was assumed.
+fn doubt(table: &Table<'_>, options: &Options, peak: f64, step_seconds: u64) -> Option<String> {
+    let is_assumed = options.unit.is_none() && !options.is_scaled;
+    let shards = peak / SHARD_BYTES_PER_SECOND as f64;
+    let is_default = is_assumed && table.source().unit.is_none();
+    if let Some(told) = table.unit_comment.as_ref().filter(|_| is_default) {
+        return (Unit::of_name(told) != Some(Unit::BytesPerSecond)).then(|| {
+            format!(
+                "the file says that its unit is {}, and it was read as bytes a second: give --unit, \
+                 or --peak-mbps to scale it",
+                quote(told)
+            )
+        });
+    }
+    if is_default && shards > SHARDS_PLAUSIBLE && step_seconds > 1 {
+        return Some(format!(
+            "the peak would need {shards:.0} shards; if the values are sums per {step_seconds} s, give \
+             --unit bytes-per-period"
+        ));
+    }
+    (is_assumed && peak > 0.0 && peak < BYTES_PER_SECOND_PLAUSIBLE).then(|| {
+        format!(
+            "the peak is only {peak:.1} bytes a second; if that is not the unit, give --unit, or \
+             --peak-mbps to scale it"
+        )
+    })
 }
 
 /// `1,234,567`.

@@ -53,6 +53,14 @@ pub struct Even {
     pub first_out_of_order: Option<u64>,
 }
 
+/// Two rows of one time, one after the other, that have different values.
+fn conflict(rows: &[Row]) -> Option<&[Row; 2]> {
+    rows.windows(2).filter_map(|pair| pair.first_chunk()).find(|[one, other]| {
+        let is_same_time = one.offset == other.offset;
+        is_same_time && one.value != other.value && !one.is_empty() && !other.is_empty()
+    })
+}
+
 /// Brings rows into even steps; `period_seconds` is what the file says of them.
 pub fn even(
     rows: Rows,
@@ -75,11 +83,7 @@ pub fn even(
     if rows.iter().any(Row::is_empty) {
         rows.sort_by_key(|row| (row.offset, row.is_empty(), row.line));
     }
-    let conflict = rows.windows(2).find(|pair| {
-        let is_same_time = pair[0].offset == pair[1].offset;
-        is_same_time && pair[0].value != pair[1].value && !pair.iter().any(Row::is_empty)
-    });
-    if let Some([one, other]) = conflict {
+    if let Some([one, other]) = conflict(&rows) {
         let problem = format!(
             "second {} has the value {} here and {} in {place} {}: add up what belongs together, or \
              keep one of them",
@@ -96,7 +100,8 @@ pub fn even(
     if rows.len() == 1 {
         return Err(whole("one row: two are needed to know the step"));
     }
-    let span = (i64::from(last.offset) - i64::from(first.offset)) as u64;
+    let offset = |row: &Row| (i64::from(row.offset) - i64::from(first.offset)) as u64;
+    let span = offset(&last);
     if span > TRACE_YEARS_MAX * 366 * 86_400 {
         let problem = format!(
             "second {} is {} years after {place} {}: is the date right? At most {TRACE_YEARS_MAX} years \
@@ -118,13 +123,9 @@ pub fn even(
     let mut values = vec![0.0; steps as usize];
     let mut filled = 0;
     let mut highest = (0.0, u64::from(first.line));
-    for row in &rows {
-        let place = (i64::from(row.offset) - i64::from(first.offset)) as u64 / step_seconds;
-        if row.is_empty() {
-            continue;
-        }
+    for row in rows.iter().filter(|row| !row.is_empty()) {
         filled += 1;
-        values[place as usize] = row.value;
+        values[(offset(row) / step_seconds) as usize] = row.value;
         if row.value > highest.0 {
             highest = (row.value, row.line.into());
         }
