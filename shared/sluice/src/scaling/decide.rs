@@ -1,7 +1,7 @@
 //! The decisions: *goal → step → assemble*, three values.
 //!
-//! The [goal](super::goal) is where the stream should arrive and who wants it there. The
-//! [step](super::step) is the one legal change towards it. [`assemble`] puts the calls in their
+//! The goal is where the stream should arrive and who wants it there. The
+//! step is the one legal change towards it. `assemble` puts the calls in their
 //! order and says what was blocked and why.
 
 use super::assemble::assemble;
