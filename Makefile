@@ -125,7 +125,7 @@ lint: tools lint-tools ## Check format, clippy, licences, types, docs and templa
 	$(LINT_TOOLS)/python -m ruff format --check --quiet
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(LINT_TOOLS)/python -m pyright --pythonpath $(TOOLS)/python
 	$(TOOLS)/python -c 'from cfnlint.runner import main; main()' infra/*.yaml
-	LOG_LEVEL=ERROR $(LINT_TOOLS)/checkov --file infra/*.yaml --framework cloudformation --skip-download --compact --quiet
+	LOG_LEVEL=ERROR $(LINT_TOOLS)/python -m checkov.main --file infra/*.yaml --framework cloudformation --skip-download --compact --quiet
 
 .PHONY: bench
 bench: ## Measure the handler's CPU beside a plain handler, in the same run
