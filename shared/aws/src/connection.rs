@@ -1,5 +1,6 @@
 //! Where and as whom the SDK's clients call, and how long they wait.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -39,34 +40,24 @@ pub struct Connection {
     endpoints: Endpoints,
 }
 
-/// `AWS_ENDPOINT_URL` and its variants for single services.
+/// The services that have an endpoint of their own, as `AWS_ENDPOINT_URL_<SERVICE>` names them.
+const SERVICES: [&str; 5] = ["CLOUDWATCH", "FIREHOSE", "KINESIS", "LAMBDA", "SQS"];
+
+/// `AWS_ENDPOINT_URL` and its variants for single services, those that are set, by service.
 #[derive(Debug, Clone, Default)]
 struct Endpoints {
     all: Option<String>,
-    kinesis: Option<String>,
-    sqs: Option<String>,
-    #[cfg(feature = "firehose")]
-    firehose: Option<String>,
-    #[cfg(feature = "cloudwatch")]
-    cloudwatch: Option<String>,
-    #[cfg(feature = "lambda")]
-    lambda: Option<String>,
+    own: BTreeMap<&'static str, String>,
 }
 
 impl Endpoints {
     fn read(env: &mut EnvReader<'_>) -> Self {
-        let mut endpoint = |name| env.optional_url(name, "a URL");
-        Self {
-            all: endpoint("AWS_ENDPOINT_URL"),
-            kinesis: endpoint("AWS_ENDPOINT_URL_KINESIS"),
-            sqs: endpoint("AWS_ENDPOINT_URL_SQS"),
-            #[cfg(feature = "firehose")]
-            firehose: endpoint("AWS_ENDPOINT_URL_FIREHOSE"),
-            #[cfg(feature = "cloudwatch")]
-            cloudwatch: endpoint("AWS_ENDPOINT_URL_CLOUDWATCH"),
-            #[cfg(feature = "lambda")]
-            lambda: endpoint("AWS_ENDPOINT_URL_LAMBDA"),
-        }
+        let all = env.optional_url("AWS_ENDPOINT_URL", "a URL");
+        let mut own = |service| {
+            let url = env.optional_url(&format!("AWS_ENDPOINT_URL_{service}"), "a URL")?;
+            Some((service, url))
+        };
+        Self { all, own: SERVICES.into_iter().filter_map(&mut own).collect() }
     }
 }
 
@@ -114,47 +105,21 @@ impl Connection {
     /// A Kinesis client that tries once: [`sluice::records::put_all`] tries again, entry by entry,
     /// and a reshard whose answer is lost must not be sent twice.
     pub fn kinesis(&self) -> aws_sdk_kinesis::Client {
-        let config = self.service(&self.endpoints.kinesis, RetryConfig::disabled());
+        let config = self.service("KINESIS", RetryConfig::disabled());
         aws_sdk_kinesis::Client::new(&config)
     }
 
     /// An SQS client with the SDK's own retries.
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
-        let config = self.service(&self.endpoints.sqs, RetryConfig::standard());
+        let config = self.service("SQS", RetryConfig::standard());
         aws_sdk_sqs::Client::new(&config)
     }
 
-    /// A Firehose client that tries once, for [`sluice::records::put_all`]. A call may carry 4 MiB.
-    #[cfg(feature = "firehose")]
-    pub fn firehose(&self) -> aws_sdk_firehose::Client {
-        let config = self.service(&self.endpoints.firehose, RetryConfig::disabled());
-        aws_sdk_firehose::Client::new(&config)
-    }
-
-    /// A Kinesis client with the SDK's own retries, for calls that may be repeated.
-    #[cfg(feature = "cloudwatch")]
-    pub fn kinesis_control(&self) -> aws_sdk_kinesis::Client {
-        let config = self.service(&self.endpoints.kinesis, RetryConfig::standard());
-        aws_sdk_kinesis::Client::new(&config)
-    }
-
-    /// A CloudWatch client with the SDK's own retries.
-    #[cfg(feature = "cloudwatch")]
-    pub fn cloudwatch(&self) -> aws_sdk_cloudwatch::Client {
-        let config = self.service(&self.endpoints.cloudwatch, RetryConfig::standard());
-        aws_sdk_cloudwatch::Client::new(&config)
-    }
-
-    /// A Lambda client with the SDK's own retries.
-    #[cfg(feature = "lambda")]
-    pub fn lambda(&self) -> aws_sdk_lambda::Client {
-        let config = self.service(&self.endpoints.lambda, RetryConfig::standard());
-        aws_sdk_lambda::Client::new(&config)
-    }
-
-    fn service(&self, endpoint: &Option<String>, retries: RetryConfig) -> SdkConfig {
+    /// The configuration of a client of `service`, one of [`SERVICES`].
+    pub(crate) fn service(&self, service: &str, retries: RetryConfig) -> SdkConfig {
         let mut builder = self.base.to_builder().retry_config(retries);
-        if let Some(url) = endpoint.as_ref().or(self.endpoints.all.as_ref()) {
+        let Endpoints { all, own } = &self.endpoints;
+        if let Some(url) = own.get(service).or(all.as_ref()) {
             builder.set_endpoint_url(Some(url.clone()));
         }
         builder.build()

@@ -11,12 +11,27 @@ use aws_sdk_lambda::types::{EventSourceMappingConfiguration, ScalingConfig};
 use aws_smithy_types::DateTime;
 
 use super::{Connection, Functions, control_error, epoch_ms};
+use aws_smithy_types::retry::RetryConfig;
 use sluice::limits::{GET_METRIC_DATA_QUERIES_MAX, UNRESERVED_CONCURRENCY_MIN};
 use sluice::ports::{
     Alarm, Alarms, ControlError, DataPoint, MetricQuery, QueueMapping, ReadConcurrency,
     ReadMetrics, ScaleStream, SetConcurrency, StreamSummary,
 };
 use sluice::scaling::{AlarmState, Shard, StreamStatus};
+
+impl Connection {
+    /// A Kinesis client with the SDK's own retries, for calls that may be repeated.
+    pub fn kinesis_control(&self) -> aws_sdk_kinesis::Client {
+        let config = self.service("KINESIS", RetryConfig::standard());
+        aws_sdk_kinesis::Client::new(&config)
+    }
+
+    /// A CloudWatch client with the SDK's own retries.
+    pub fn cloudwatch(&self) -> aws_sdk_cloudwatch::Client {
+        let config = self.service("CLOUDWATCH", RetryConfig::standard());
+        aws_sdk_cloudwatch::Client::new(&config)
+    }
+}
 
 /// One minute, the period of every metric that is read.
 const PERIOD_SECONDS: i32 = 60;

@@ -7,9 +7,18 @@ use aws_sdk_firehose::types::Record as Entry;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 
-use crate::describe;
+use crate::{Connection, describe};
+use aws_smithy_types::retry::RetryConfig;
 use sluice::ports::{PutError, PutRecords, Refusal};
 use sluice::records::Record;
+
+impl Connection {
+    /// A Firehose client that tries once, for [`sluice::records::put_all`]. A call may carry 4 MiB.
+    pub fn firehose(&self) -> Client {
+        let config = self.service("FIREHOSE", RetryConfig::disabled());
+        Client::new(&config)
+    }
+}
 
 /// A Firehose, by name. Of a record it takes the data alone.
 #[derive(Debug, Clone)]

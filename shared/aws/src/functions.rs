@@ -12,9 +12,17 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::retry::RetryConfig;
 use serde::Deserialize;
 
-use super::{control_error, describe};
+use super::{Connection, control_error, describe};
 use crate::connection::held_back;
 use sluice::ports::{ControlError, InvokeError, InvokeFunction, ReadConcurrency};
+
+impl Connection {
+    /// A Lambda client with the SDK's own retries.
+    pub fn lambda(&self) -> Client {
+        let config = self.service("LAMBDA", RetryConfig::standard());
+        Client::new(&config)
+    }
+}
 
 /// The account's functions, by name or ARN.
 #[derive(Debug, Clone)]
