@@ -48,7 +48,7 @@ tools: ## Install the pinned local engines and checks into .tools/
 
 .PHONY: demo
 demo: tools ## Carry log events through the local stacks and compare what arrives with what was sent
-	@$(TOOLS)/python tests/stacks/demo.py
+	@"$(TOOLS)/python" tests/stacks/demo.py
 
 .PHONY: demo-stop
 demo-stop: ## Stop the engines that `make demo KEEP=1` left up
@@ -72,7 +72,7 @@ test-rust: ## Run the unit, promise and property tests
 test-stacks: tools ## Run the real templates and the real binaries on the local engines
 	@echo 'Testing the stacks on local engines: about 7 minutes, after a build of 4 minutes and 2 GB the first time.'
 	cargo build --locked -p same-features -p stream-engine -p sluice-cli $(addprefix -p ,$(FUNCTIONS))
-	@$(TOOLS)/python -m pytest -q -p no:cacheprovider -n 2 --dist loadfile tests/stacks
+	@"$(TOOLS)/python" -m pytest -q -p no:cacheprovider -n 2 --dist loadfile tests/stacks
 
 .PHONY: scenarios
 scenarios: ## Run every scaling scenario in virtual time, and the one of mixed faults for many seeds
@@ -119,13 +119,13 @@ lint: tools lint-tools ## Check format, clippy, licences, types, docs and templa
 	@echo 'Checking format, clippy, licences, types, docs and templates: about 10 minutes the first time on two cores, then one.'
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	$(LINT_TOOLS)/cargo-deny --locked check bans licenses sources
+	"$(LINT_TOOLS)/cargo-deny" --locked check bans licenses sources
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
-	$(LINT_TOOLS)/python -m ruff check --quiet
-	$(LINT_TOOLS)/python -m ruff format --check --quiet
-	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(LINT_TOOLS)/python -m pyright --pythonpath $(TOOLS)/python
-	$(TOOLS)/python -c 'from cfnlint.runner import main; main()' infra/*.yaml
-	LOG_LEVEL=ERROR $(LINT_TOOLS)/python -m checkov.main --file infra/*.yaml --framework cloudformation --skip-download --compact --quiet
+	"$(LINT_TOOLS)/python" -m ruff check --quiet
+	"$(LINT_TOOLS)/python" -m ruff format --check --quiet
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 "$(LINT_TOOLS)/python" -m pyright --pythonpath "$(TOOLS)/python"
+	"$(TOOLS)/python" -c 'from cfnlint.runner import main; main()' infra/*.yaml
+	LOG_LEVEL=ERROR "$(LINT_TOOLS)/python" -m checkov.main --file infra/*.yaml --framework cloudformation --skip-download --compact --quiet
 
 .PHONY: bench
 bench: ## Measure the handler's CPU beside a plain handler, in the same run
@@ -142,7 +142,7 @@ deploy-tools:
 	@$(PYTHON) tests/stacks/install.py --for-deploy >&2
 
 # What it does first, and what it says, stands in infra/deploy.py.
-DEPLOY := $(DEPLOY_TOOLS)/python infra/deploy.py
+DEPLOY := "$(DEPLOY_TOOLS)/python" infra/deploy.py
 
 .PHONY: package
 package: deploy-tools ## Build the functions for Lambda, as zips under target/lambda/
@@ -166,19 +166,19 @@ deploy-stream-replay: deploy-tools ## Build, upload, and launch or update the re
 
 .PHONY: template-autoscaling
 template-autoscaling: deploy-tools ## Print the template without its transform, for service-managed StackSets: PARAMETERS=
-	@$(DEPLOY_TOOLS)/python infra/expand.py autoscaling
+	@"$(DEPLOY_TOOLS)/python" infra/expand.py autoscaling
 
 .PHONY: template-log-processing
 template-log-processing: deploy-tools ## Print the template without its transform, for service-managed StackSets: PARAMETERS=
-	@$(DEPLOY_TOOLS)/python infra/expand.py log-processing
+	@"$(DEPLOY_TOOLS)/python" infra/expand.py log-processing
 
 .PHONY: preflight
 preflight: deploy-tools ## Look for what would make a launch fail, before anything is created
-	@$(DEPLOY_TOOLS)/python infra/preflight.py
+	@"$(DEPLOY_TOOLS)/python" infra/preflight.py
 
 .PHONY: verify
 verify: tools $(if $(filter local,$(ENGINE))$(CLEAN_UP),,package) ## Launch everything under a prefix, prove that it works, delete it
-	@$(TOOLS)/python $(if $(filter local,$(ENGINE)),tests/stacks/verify_local.py,infra/verify.py)
+	@"$(TOOLS)/python" $(if $(filter local,$(ENGINE)),tests/stacks/verify_local.py,infra/verify.py)
 
 .PHONY: removal-plan
 removal-plan: deploy-tools ## Print the commands that delete the stacks and what they leave behind; deletes nothing

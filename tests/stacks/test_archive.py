@@ -16,7 +16,7 @@ import stack
 from read_back import archived_lines
 from stack import ARCHIVE, CODE_BUCKET
 
-AGGREGATES = local.ROOT / "shared" / "tests" / "aggregates"
+AGGREGATES = local.ROOT / "shared" / "sluice" / "tests" / "aggregates"
 _names = itertools.count(1)
 
 

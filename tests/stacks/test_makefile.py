@@ -131,7 +131,7 @@ def test_the_text_of_a_person_reaches_its_program_as_written(tmp_path: Path, tex
     program.write_text(f'#!/bin/sh\nprintf %s "${name}" > seen\nfor argument; do printf "%s\\0" "$argument"; done > arguments\n')
     program.chmod(0o755)
     no_install = tmp_path / "python"
-    no_install.write_text(f'#!/bin/sh\ncase $1 in *install.py) exit 0;; esac\nexec {sys.executable} "$@"\n')
+    no_install.write_text(f'#!/bin/sh\ncase $1 in *install.py) exit 0;; esac\nexec "{sys.executable}" "$@"\n')
     no_install.chmod(0o755)
     done = make(target, f"{name}={text}", f"PYTHON={no_install}", cwd=clone, SLUICE_CLI=str(program))
     assert done.returncode == 0, done.stderr
