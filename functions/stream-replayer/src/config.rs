@@ -86,8 +86,22 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// What the tests of the other modules replay with.
+    pub(crate) fn config() -> Config {
+        Config {
+            stream_name: "logs".to_owned(),
+            records_per_second: 1_000,
+            bytes_per_second: 1_000_000,
+            shards_at_once: 4,
+            target_timeout: Duration::from_secs(60),
+            target_attempts_max: 10,
+            replay_hops_max: 16,
+            function_name: "stream-replayer".to_owned(),
+        }
+    }
 
     #[test]
     fn every_variable_that_is_missing_or_wrong_is_named() {

@@ -301,25 +301,13 @@ pub fn decide_next(stop: Stop, has_progress: bool, chain: Chain) -> Option<u32> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tests::config;
 
     const HOUR_MS: u64 = 3_600_000;
     const NOW: &str = "2026-11-21T12:00:00Z";
 
     fn now_ms() -> u64 {
         sluice::time::read(NOW).expect("a time").epoch_ms
-    }
-
-    fn config() -> Config {
-        Config {
-            stream_name: "logs".to_owned(),
-            records_per_second: 1_000,
-            bytes_per_second: 1_000_000,
-            shards_at_once: 4,
-            target_timeout: Duration::from_secs(60),
-            target_attempts_max: 10,
-            replay_hops_max: 16,
-            function_name: "stream-replayer".to_owned(),
-        }
     }
 
     fn history() -> StreamHistory {

@@ -174,24 +174,14 @@ impl fmt::Display for Report {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::{Value, json};
     use sluice_simulated::logged;
 
     use super::*;
+    use crate::config::tests::config;
 
     fn report() -> (Report, Trigger) {
-        let config = Config {
-            stream_name: "logs".to_owned(),
-            records_per_second: 1_000,
-            bytes_per_second: 1_000_000,
-            shards_at_once: 4,
-            target_timeout: Duration::from_secs(60),
-            target_attempts_max: 10,
-            replay_hops_max: 16,
-            function_name: "stream-replayer".to_owned(),
-        };
+        let config = config();
         let event =
             r#"{"from":"2026-11-21T08:00:00Z","until":"2026-11-21T09:00:00Z","target":"stream:x"}"#;
         let trigger = Trigger::parse(event).expect("a trigger");

@@ -7,7 +7,7 @@ use aws_sdk_firehose::types::Record as Entry;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 
-use crate::{Connection, describe};
+use crate::{Connection, describe, not_put};
 use aws_smithy_types::retry::RetryConfig;
 use sluice::ports::{PutError, PutRecords, Refusal};
 use sluice::records::Record;
@@ -40,10 +40,7 @@ impl PutRecords for Firehose {
             .iter()
             .map(|record| Entry::builder().data(Blob::new(record.data.as_slice())).build())
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| PutError::Permanent {
-                code: "RequestNotSent".to_owned(),
-                detail: error.to_string(),
-            })?;
+            .map_err(|error| not_put(&error))?;
         let answer = self
             .client
             .put_record_batch()

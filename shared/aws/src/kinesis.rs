@@ -7,7 +7,7 @@ use aws_sdk_kinesis::types::builders::PutRecordsRequestEntryBuilder;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
 use aws_smithy_runtime_api::client::result::SdkError;
 
-use super::describe;
+use crate::{describe, not_put};
 use sluice::ports::{PutError, PutRecords, Refusal};
 use sluice::records::Record;
 
@@ -31,10 +31,7 @@ impl PutRecords for KinesisStream {
             .iter()
             .map(|record| entry(record).build())
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| PutError::Permanent {
-                code: "RequestNotSent".to_owned(),
-                detail: error.to_string(),
-            })?;
+            .map_err(|error| not_put(&error))?;
         let answer = self
             .client
             .put_records()

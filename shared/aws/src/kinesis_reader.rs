@@ -8,8 +8,8 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::{describe, epoch_ms};
 use crate::kinesis::{entry, is_transient, put_error, refusals};
+use crate::{describe, epoch_ms, not_put};
 use sluice::ports::{
     PutError, PutReplayed, ReadError, ReadFrom, ReadStream, RecordsPage, Refusal, ShardLineage,
     StreamHistory, StreamRecord,
@@ -179,10 +179,7 @@ impl PutReplayed for KinesisTargets {
                 entry(record).explicit_hash_key(hash_key.to_string()).build()
             })
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| PutError::Permanent {
-                code: "RequestNotSent".to_owned(),
-                detail: error.to_string(),
-            })?;
+            .map_err(|error| not_put(&error))?;
         let request = self.client.put_records().set_records(Some(entries));
         let request = match stream.starts_with("arn:") {
             true => request.stream_arn(stream),

@@ -29,6 +29,8 @@ pub use system::{Stdout, SystemClock};
 
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_smithy_types::error::operation::BuildError;
+use sluice::ports::PutError;
 
 /// The error's code and message; for a call without an answer, the kind of failure and its cause.
 pub fn describe<E, R>(error: &SdkError<E, R>) -> (String, String)
@@ -61,6 +63,11 @@ where
         let (code, detail) = describe(&error);
         sluice::ports::ControlError { call, code, detail }
     }
+}
+
+/// A put whose request lacks something, so that it never leaves.
+fn not_put(error: &BuildError) -> PutError {
+    PutError::Permanent { code: "RequestNotSent".to_owned(), detail: error.to_string() }
 }
 
 /// Milliseconds since 1970; `None` for what no service means, a time before.

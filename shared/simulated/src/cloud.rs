@@ -451,7 +451,7 @@ impl Cloud {
         }
     }
 
-    /// A person or another tool changes the stream: ScaleStream past the scaler.
+    /// A person or another tool changes the stream: UpdateShardCount past the scaler.
     pub fn by_hand_update_shard_count(&self, target: u32) {
         self.catch_up();
         let now_ms = self.clock.epoch_ms();

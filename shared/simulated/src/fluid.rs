@@ -1,19 +1,18 @@
 //! Load as a fluid: what a second brings and carries away, so that a day takes a second.
 //!
 //! Arrivals wait in Lambda's queue, first in, first out; a processor that is free takes the next at
-//! once (Lambda's pauses between tries, which delay but do not reorder much, are left out). Each
-//! processor sends up to its own rate. What a shard refuses keeps its processors busy and is
+//! once: Lambda's pauses between tries are left out, so that what waits after a spike is later in
+//! truth (`sluice what-if` plays them). Each processor sends up to its own rate. What a shard refuses keeps its processors busy and is
 //! offered again every second, for [`TRIES_SECONDS`], then goes to the dead-letter queue; so does
-//! what waited for [`QUEUE_SECONDS_MAX`].
+//! what waited for [`ASYNC_EVENT_AGE_SECONDS_MAX`].
 
 use std::collections::VecDeque;
 
+use sluice::limits::ASYNC_EVENT_AGE_SECONDS_MAX;
 use sluice::scaling::Rate;
 
 use crate::stream::{Stream, Traffic};
 
-/// Lambda keeps an asynchronous event for so long. (Lambda docs: MaximumEventAgeInSeconds; Nov 2026)
-pub const QUEUE_SECONDS_MAX: u64 = 21_600;
 /// A processor offers refused records for so long: ten tries with full jitter take 11 s on average.
 pub const TRIES_SECONDS: u64 = 10;
 /// Less than this many bytes is nothing.
@@ -132,7 +131,11 @@ impl Fluid {
     pub fn second(&mut self, second: u64, concurrency: u32, stream: &Stream) {
         let arrival = (self.arrivals)(second);
         self.arrive(second, arrival);
-        while self.queue.front().is_some_and(|p| second - p.since > QUEUE_SECONDS_MAX) {
+        while self
+            .queue
+            .front()
+            .is_some_and(|p| second - p.since > u64::from(ASYNC_EVENT_AGE_SECONDS_MAX))
+        {
             let parcel = self.queue.pop_front().expect("just seen");
             self.dead = self.dead.plus(parcel.amount);
         }

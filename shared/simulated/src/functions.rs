@@ -15,6 +15,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
+use sluice::limits::{
+    ASYNC_EVENT_AGE_SECONDS_MAX, ASYNC_PAUSE_SECONDS_MAX, ASYNC_PAUSE_SECONDS_MIN,
+};
 use sluice::ports::Clock;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
@@ -22,11 +25,10 @@ use tokio::task::spawn_local;
 use crate::backlog::Backlog;
 use crate::cloud::Cloud;
 use crate::cloudwatch::AsyncCounts;
-use crate::fluid::QUEUE_SECONDS_MAX;
 use crate::queue::Queue;
 
-const THROTTLED_MS: u64 = 1_000;
-const THROTTLED_MS_MAX: u64 = 300_000;
+const THROTTLED_MS: u64 = ASYNC_PAUSE_SECONDS_MIN as u64 * 1_000;
+const THROTTLED_MS_MAX: u64 = ASYNC_PAUSE_SECONDS_MAX as u64 * 1_000;
 const FAILED_MS: u64 = 60_000;
 /// How often Lambda tries to put an event into a dead-letter queue before it deletes the event. AWS
 /// says "consistently fails" and no number.
@@ -70,7 +72,7 @@ impl Default for Asynchronous {
     fn default() -> Self {
         Self {
             retries_max: 2,
-            age_seconds_max: QUEUE_SECONDS_MAX,
+            age_seconds_max: u64::from(ASYNC_EVENT_AGE_SECONDS_MAX),
             dead_letter_queue: None,
             backlog: Backlog::default(),
         }
